@@ -1,0 +1,278 @@
+"""A model in one file: its configuration, weights and tokenizer, and for resuming the state of its training.
+
+A run writes two: NAME.pth, the best model, for inference, and NAME.last.pth, the latest, with all that is needed to
+go on. Nothing is pickled but tensors and plain data, and no pickle is ever executed on loading.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gptlib.files import project_root, remove_leftovers, write_atomically
+from gptlib.model import GPTConfig, GPTModel
+from gptlib.tokenizers import Tokenizer, tokenizer_from_dict
+
+FORMAT = 1
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint can't be read, or can't be written, or does not fit; the message says why and what to do."""
+
+
+@dataclass
+class Checkpoint:
+    """What `load_checkpoint` found: the model in eval mode, its tokenizer, and the training state, if there was one."""
+
+    model: GPTModel
+    tokenizer: Tokenizer | None
+    training: dict[str, Any] | None
+
+
+def save_checkpoint(
+    path: str | Path, model: nn.Module, tokenizer: Tokenizer | None = None, training: dict[str, Any] | None = None
+) -> None:
+    """Write the model, its tokenizer and (to resume) the training state to `path`, atomically.
+
+    A compiled model is saved as the plain one it was made from, and tied weights are stored once. training: tensors
+    and plain data only. Raises CheckpointError where the file can't be written; an earlier file is then untouched.
+    """
+    model = getattr(model, "_orig_mod", model)
+    weights = model.state_dict()
+    if model.config.weight_tying:
+        del weights["output_head.weight"]
+    content = {
+        "format": FORMAT,
+        "config": model.config.to_dict(),
+        "model": weights,
+        "tokenizer": tokenizer.to_dict() if tokenizer is not None else None,
+    }
+    if training is not None:
+        content["training"] = training
+    try:
+        with write_atomically(path) as file:
+            torch.save(content, file)
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise CheckpointError(
+            f"The checkpoint '{path}' could not be written ({reason}); free some space or choose another folder. "
+            "An earlier checkpoint of that name is as it was."
+        ) from error
+
+
+def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> Checkpoint:
+    """Read a file of `save_checkpoint`: its .model (GPTModel in eval mode, with .config), .tokenizer and .training.
+
+    Raises FileNotFoundError where there is none, CheckpointError where it is truncated, foreign or contradicts itself.
+    """
+    content = read_checkpoint(path)
+    config = _config(path, content)
+    model = build_model(path, config, content["model"])
+    try:
+        stored = content.get("tokenizer")
+        tokenizer = None if stored is None else tokenizer_from_dict(stored)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"'{path}' holds a tokenizer that can't be used: {error}") from None
+    if tokenizer is not None and tokenizer.vocab_size > config.vocab_size:
+        raise CheckpointError(
+            f"'{path}' holds a tokenizer of {tokenizer.vocab_size} tokens and a model of {config.vocab_size}: "
+            "they do not belong together; use a file that gptlib wrote."
+        )
+    return Checkpoint(model.to(device).eval(), tokenizer, content.get("training"))
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The content of a checkpoint file as plain data and tensors, on the CPU, its outer form checked."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no checkpoint at '{path}'; `gptlib train --out {path}` makes one, or check the path."
+        )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises a dozen kinds, depending on where the file breaks
+        raise CheckpointError(
+            f"'{path}' can't be read as a checkpoint: it is truncated, damaged or of another program "
+            f"({_first_sentence(error)}); use another copy, or train again."
+        ) from None
+    if not isinstance(content, dict) or "format" not in content:
+        raise CheckpointError(f"'{path}' is not a checkpoint of gptlib (it has no 'format'); use a file it wrote.")
+    if content["format"] != FORMAT:
+        raise CheckpointError(
+            f"'{path}' has the format {content['format']!r}, and this gptlib reads {FORMAT}; update gptlib."
+        )
+    if not isinstance(content.get("config"), dict) or not isinstance(content.get("model"), Mapping):
+        raise CheckpointError(f"'{path}' lacks its 'config' or its 'model'; use a complete file.")
+    return content
+
+
+def _first_sentence(error: Exception) -> str:
+    text = str(error).strip().splitlines() or [type(error).__name__]
+    if "weights_only" in str(error) or "Unsupported" in str(error):
+        return "it holds Python objects, which are never loaded because they could run code"
+    return text[0].split(". ")[0].rstrip(".")[:120]
+
+
+def _config(path: str | Path, content: dict[str, Any]) -> GPTConfig:
+    try:
+        return GPTConfig.from_dict(content["config"])
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"'{path}' holds a config that makes no model: {error}") from None
+
+
+def build_model(path: str | Path, config: GPTConfig, weights: Mapping[str, Tensor]) -> GPTModel:
+    """A GPTModel that takes over the given tensors, without ever having memory for weights of its own.
+
+    Raises CheckpointError, naming the tensor, where one is missing, surplus, of another shape or not a plain tensor.
+    """
+    n_blocks = len({name.split(".")[1] for name in weights if str(name).startswith("blocks.")})
+    if n_blocks != config.n_layers:  # checked first: a config that lies could ask for a billion blocks
+        raise CheckpointError(f"'{path}' has the weights of {n_blocks} blocks, and its config says {config.n_layers}.")
+    with torch.device("meta"):
+        model = GPTModel(config)
+    load_weights(path, model, weights, assign=True)
+    return model
+
+
+def load_weights(path: str | Path, model: GPTModel, weights: Mapping[str, Tensor], assign: bool = False) -> None:
+    """Copy the tensors into the model, or with `assign` make them its own; tied weights stay one parameter.
+
+    Raises CheckpointError, naming the first tensor that is missing, surplus, or not as the model needs it; `path` is
+    where they come from, for the message.
+    """
+    weights = dict(weights)
+    if model.config.weight_tying:
+        weights.setdefault("output_head.weight", weights.get("token_embedding.weight"))
+    expected = model.state_dict()
+    if missing := [name for name in expected if weights.get(name) is None]:
+        raise CheckpointError(f"'{path}' lacks the tensor '{missing[0]}' that its config asks for.")
+    if surplus := [name for name in weights if name not in expected]:
+        raise CheckpointError(f"'{path}' has a tensor '{surplus[0]}' that its config has no place for.")
+    for name, wanted in expected.items():
+        tensor = weights[name]
+        if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or not tensor.is_floating_point():
+            raise CheckpointError(f"'{path}' has no plain floating-point tensor as '{name}'.")
+        if tensor.shape != wanted.shape:
+            raise CheckpointError(
+                f"'{path}' has '{name}' in the shape {tuple(tensor.shape)}, and its config asks for "
+                f"{tuple(wanted.shape)}."
+            )
+        if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+            raise CheckpointError(f"'{path}' has '{name}' with less data than its shape needs.")
+    model.load_state_dict(weights, assign=assign)
+    model.requires_grad_(True)
+    model.tie_weights()  # assigning makes two parameters of the tied one
+
+
+TRAINING_KEYS = {"config", "step", "tokens", "seconds", "best_loss", "batches_per_epoch", "precision"} | {
+    "optimizer",
+    "scaler",
+    "rng",
+    "history",
+}
+
+
+def load_training_state(path: str | Path) -> dict[str, Any]:
+    """The content of a .last.pth, to resume from. Raises CheckpointError where it holds no training state."""
+    content = read_checkpoint(path)
+    state = content.get("training")
+    if not isinstance(state, dict):
+        raise CheckpointError(
+            f"'{path}' holds a model but no training state to resume from; resume from '{last_path(path).name}', "
+            "or start a new run from its weights with --init."
+        )
+    if missing := sorted(TRAINING_KEYS - set(state)):
+        raise CheckpointError(f"'{path}' holds a training state without its '{missing[0]}'; use a complete file.")
+    return content
+
+
+def check_room(path: str | Path, model: nn.Module) -> None:
+    """Raise CheckpointError where the folder of `path` can't be written, or its disk can't take a run's files.
+
+    A run needs room for its best model, and twice for its latest state (weights and AdamW's two averages), since a
+    new file is complete before the old one goes.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(f"'{path}' is a folder; give the name of a file, such as '{path / 'gpt.pth'}'.")
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    needed = 7 * weights
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            free = shutil.disk_usage(path.parent).free
+    except OSError as error:
+        raise CheckpointError(
+            f"The folder '{path.parent}' can't be written to ({error.strerror}); choose another place."
+        ) from None
+    if free < needed:
+        raise CheckpointError(
+            f"The disk of '{path.parent}' has {free / 1e9:.2f} GB free, and the run's checkpoints need up to "
+            f"{needed / 1e9:.2f} GB; free some space or choose another folder."
+        )
+
+
+def last_path(path: str | Path) -> Path:
+    """Where the run that writes its best model to `path` keeps its latest state: a.pth -> a.last.pth."""
+    path = Path(path)
+    return path.with_name(f"{path.stem}.last{path.suffix or '.pth'}")
+
+
+def best_path(path: str | Path) -> Path:
+    """Where the run that keeps its latest state in `path` writes its best model: a.last.pth -> a.pth."""
+    path = Path(path)
+    return path.with_name(f"{path.stem.removesuffix('.last')}{path.suffix or '.pth'}")
+
+
+def run_files(path: str | Path) -> list[Path]:
+    """All that the run of this name writes: best model, latest state, history, loss curve."""
+    path = Path(path)
+    return [path, last_path(path), path.with_suffix(".csv"), path.with_suffix(".png")]
+
+
+def set_aside(path: str | Path) -> list[Path]:
+    """Rename what an earlier run has written under this name by its date, so that nothing is lost; the new names.
+
+    Example: trained_gpt2.pth, .last.pth, … -> trained_gpt2-2026.11.21_093000.pth, .last.pth, …
+    """
+    path = Path(path)
+    for file in run_files(path):
+        remove_leftovers(file)
+    earlier = [file.stat().st_mtime for file in run_files(path) if file.exists()]
+    if not earlier:
+        return []
+    date = datetime.fromtimestamp(max(earlier)).strftime("%Y.%m.%d_%H%M%S")
+    kept, n = path.with_name(f"{path.stem}-{date}{path.suffix}"), 1
+    while any(file.exists() for file in run_files(kept)):
+        n += 1
+        kept = path.with_name(f"{path.stem}-{date}-{n}{path.suffix}")
+    pairs = zip(run_files(path), run_files(kept), strict=True)
+    return [file.rename(new) for file, new in pairs if file.exists()]
+
+
+def find_checkpoint(name: str | Path) -> Path:
+    """The file that a user means: a path, a folder (its newest best checkpoint), or a bare name in model_weights/.
+
+    Raises FileNotFoundError, in one sentence, where none of them is there.
+    """
+    path = Path(name)
+    places = [path, path.with_name(path.name + ".pth")]
+    if path.parent == Path() and not path.is_absolute():
+        folder = project_root() / "model_weights"
+        places += [folder / path, folder / (path.name + ".pth")]
+    for place in places:
+        if place.is_file():
+            return place
+        if place.is_dir():
+            best = [p for p in place.glob("*.pth") if not p.stem.endswith(".last")]
+            if best:
+                return max(best, key=lambda p: p.stat().st_mtime)
+    raise FileNotFoundError(
+        f"There is no checkpoint '{name}', here or in model_weights/; `gptlib train` makes one, or check the name."
+    )

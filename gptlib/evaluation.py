@@ -1,0 +1,79 @@
+"""How good a model is on a text: the mean loss of a token, and its perplexity."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from gptlib.datasets import IGNORED, SlidingWindowDataset
+from gptlib.devices import autocast
+from gptlib.model import GPTModel, eval_mode
+
+Batch = tuple[Tensor, Tensor] | Mapping[str, Tensor]
+
+
+def next_token_loss(logits: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
+    """Cross-entropy of logits (B, T, V) against targets (B, T), in nats; targets of -100 are left out.
+
+    reduction: "mean" over the tokens that count, or "sum". A mean over no tokens is 0, not NaN.
+    """
+    loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="sum")
+    return loss if reduction == "sum" else loss / (targets != IGNORED).sum().clamp(min=1)
+
+
+def inputs_and_targets(batch: Batch, device: torch.device | str) -> tuple[Tensor, Tensor]:
+    """The two tensors of a batch, on the device; a batch is a pair, or a dict as `collate_padded` makes it."""
+    inputs, targets = (batch["inputs"], batch["targets"]) if isinstance(batch, Mapping) else batch[:2]
+    return inputs.to(device, non_blocking=True), targets.to(device, non_blocking=True)
+
+
+def evaluation_batches(loader: Iterable[Batch], n_batches: int | None = None) -> Iterator[Batch]:
+    """The same batches at every call: all of the loader's text, or n_batches spread evenly over it.
+
+    Windows of our own dataset are taken in reading order, whatever the loader's own order is, and the windows that
+    do not fill a last batch come too. Of any other loader, the first n_batches of a pass are taken.
+    """
+    dataset = getattr(loader, "dataset", None)
+    if not isinstance(dataset, SlidingWindowDataset):
+        for i, batch in enumerate(loader):
+            if n_batches is not None and i >= n_batches:
+                return
+            yield batch
+        return
+    windows = np.arange(len(dataset))
+    batch_size = loader.sampler.batch_size if isinstance(loader, DataLoader) and loader.batch_size is None else 8
+    if n_batches is not None and n_batches * batch_size < len(windows):
+        windows = np.linspace(0, len(windows) - 1, n_batches * batch_size).astype(int)
+    for start in range(0, len(windows), batch_size):
+        yield dataset[windows[start : start + batch_size]]
+
+
+@torch.no_grad()
+def evaluate_loss(
+    model: GPTModel, loader: Iterable[Batch], n_batches: int | None = None, *, precision: str = "fp32"
+) -> float:
+    """The mean loss, in nats, of the tokens of `evaluation_batches(loader, n_batches)`, each counting the same.
+
+    Dropout is off meanwhile. Raises ValueError where the loader has no target at all.
+    """
+    device = model.device
+    total, count = 0.0, 0
+    with eval_mode(model):
+        for batch in evaluation_batches(loader, n_batches):
+            inputs, targets = inputs_and_targets(batch, device)
+            with autocast(device, precision):
+                logits = model(inputs)
+            total += next_token_loss(logits, targets, "sum").item()
+            count += (targets != IGNORED).sum().item()
+    if count == 0:
+        raise ValueError("The loader holds no target token, so there is no loss; check the data.")
+    return total / count
+
+
+def perplexity(loss: float) -> float:
+    """exp(loss): among how many equally likely tokens the model is, on average, undecided."""
+    return math.exp(loss) if loss < 700 else math.inf

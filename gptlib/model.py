@@ -1,0 +1,309 @@
+"""GPT-2 (Radford et al. 2019): the configuration, each part, and the whole model, in the order of reading.
+
+Letters in the shape comments: B batch, T positions, C embedding width (emb_dim), V vocabulary size.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+
+import torch
+from torch import Tensor, nn
+
+from gptlib.attention import KVCache, MultiHeadAttention, attention_mask
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """The shape of a GPT; the defaults are GPT-2 124M's, with bias-free queries and an output head of its own."""
+
+    vocab_size: int = 50257
+    """Number of tokens in the vocabulary (set from the tokenizer when training)."""
+    context_length: int = 1024
+    """Longest sequence the model can see, in tokens."""
+    emb_dim: int = 768
+    """Width of the embeddings and of everything between the blocks; a multiple of n_heads."""
+    n_heads: int = 12
+    """Attention heads in each block."""
+    n_layers: int = 12
+    """Number of transformer blocks."""
+    drop_rate: float = 0.1
+    """Dropout on embeddings, attention weights and residual branches while training, from 0 up to below 1."""
+    qkv_bias: bool = False
+    """Whether the query, key and value projections have a bias (the official GPT-2 weights do)."""
+    weight_tying: bool = False
+    """Whether the output head shares the token embedding's weights (the official GPT-2 weights do)."""
+    positions: str = "learned"
+    """How positions are given: "learned" embeddings as in GPT-2, or "sinusoidal" as in the first transformer."""
+
+    def __post_init__(self):
+        for name in ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name}={value!r} is not a size; give a whole number of at least 1.")
+        if self.emb_dim % self.n_heads:
+            raise ValueError(
+                f"emb_dim={self.emb_dim} cannot be shared equally among n_heads={self.n_heads}; "
+                "choose n_heads that divides it."
+            )
+        if isinstance(self.drop_rate, bool) or not isinstance(self.drop_rate, int | float):
+            raise ValueError(f"drop_rate={self.drop_rate!r} is not a number; give one from 0 up to below 1.")
+        if not 0 <= self.drop_rate < 1:
+            raise ValueError(f"drop_rate={self.drop_rate} is out of range; give a number from 0 up to below 1.")
+        for name in ("qkv_bias", "weight_tying"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name}={getattr(self, name)!r} is neither True nor False; give one of them.")
+        if self.positions not in ("learned", "sinusoidal"):
+            raise ValueError(f"positions={self.positions!r} is unknown; give 'learned' or 'sinusoidal'.")
+
+    @classmethod
+    def from_dict(cls, config: "GPTConfig | Mapping") -> "GPTConfig":
+        """A config from a plain dict with these keys; what is missing takes the default. ValueError on other keys."""
+        if isinstance(config, GPTConfig):
+            return config
+        if not isinstance(config, Mapping):
+            raise ValueError(f"A model's config is a GPTConfig or a dict, not {type(config).__name__}: {config!r}.")
+        known = [field.name for field in fields(cls)]
+        if unknown := sorted(set(map(str, config)) - set(known)):
+            raise ValueError(f"Unknown config key {unknown[0]!r}; the keys are {', '.join(known)}.")
+        return cls(**config)
+
+    def to_dict(self) -> dict:
+        """The config as a plain dict, as it stands in a checkpoint."""
+        return asdict(self)
+
+
+GPT_CONFIG_124M = GPTConfig()
+GPT_CONFIG_SMALL = GPTConfig(context_length=256, emb_dim=384, n_heads=6, n_layers=6)
+
+_OFFICIAL = GPTConfig(qkv_bias=True, weight_tying=True)
+GPT2_CONFIGS = {
+    "124M": _OFFICIAL,
+    "355M": replace(_OFFICIAL, emb_dim=1024, n_heads=16, n_layers=24),
+    "774M": replace(_OFFICIAL, emb_dim=1280, n_heads=20, n_layers=36),
+    "1558M": replace(_OFFICIAL, emb_dim=1600, n_heads=25, n_layers=48),
+}
+"""The four official sizes, as OpenAI's and Hugging Face's weights need them."""
+
+
+class LayerNorm(nn.Module):
+    """Each position's channels brought to mean 0 and variance 1, then scaled and shifted (Ba et al. 2016).
+
+    (..., C) -> (..., C); the variance is the biased one, and eps keeps it from zero, as in GPT-2.
+    """
+
+    def __init__(self, emb_dim: int, eps: float = 1e-5):
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(emb_dim))
+        self.bias = nn.Parameter(torch.zeros(emb_dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+
+
+class GELU(nn.Module):
+    """0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))): GPT-2's approximation (Hendrycks & Gimpel 2016, section 2)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.gelu(x, approximate="tanh")
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with a GELU between them, four times as wide inside; each position on its own."""
+
+    def __init__(self, emb_dim: int):
+        super().__init__()
+        self.c_fc = nn.Linear(emb_dim, 4 * emb_dim)
+        self.gelu = GELU()
+        self.c_proj = nn.Linear(4 * emb_dim, emb_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c_proj(self.gelu(self.c_fc(x)))  # (B, T, C) -> (B, T, 4C) -> (B, T, C)
+
+
+class TransformerBlock(nn.Module):
+    """Attention, then feed-forward, each behind a LayerNorm and added to what came in (pre-LayerNorm, as GPT-2)."""
+
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.norm_1 = LayerNorm(config.emb_dim)
+        self.attention = MultiHeadAttention(config.emb_dim, config.n_heads, config.drop_rate, config.qkv_bias)
+        self.norm_2 = LayerNorm(config.emb_dim)
+        self.feed_forward = FeedForward(config.emb_dim)
+        self.dropout = nn.Dropout(config.drop_rate)
+
+    def forward(self, x: Tensor, *, return_weights: bool = False, **options) -> Tensor | tuple[Tensor, Tensor]:
+        """(B, T, C) -> (B, T, C), with return_weights also (B, H, T, S); options as MultiHeadAttention.forward's."""
+        attended = self.attention(self.norm_1(x), return_weights=return_weights, **options)
+        attended, weights = attended if return_weights else (attended, None)
+        x = x + self.dropout(attended)
+        x = x + self.dropout(self.feed_forward(self.norm_2(x)))
+        return (x, weights) if return_weights else x
+
+
+class SinusoidalPositions(nn.Module):
+    """Sines and cosines of geometrically falling frequency, nothing learned (Vaswani et al. 2017, section 3.5)."""
+
+    def __init__(self, emb_dim: int):
+        super().__init__()
+        self.emb_dim = emb_dim
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """positions (...) of integers -> (..., C)."""
+        channel = torch.arange(0, self.emb_dim, 2, device=positions.device)
+        angle = positions[..., None] * torch.exp(channel * (-math.log(10000.0) / self.emb_dim))  # (..., C/2)
+        table = torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(-2)  # sin and cos take turns
+        return table[..., : self.emb_dim]
+
+
+class GPTModel(nn.Module):
+    """GPT-2: token and position embeddings, `n_layers` blocks, a final LayerNorm, and a head that scores every token.
+
+    config: a GPTConfig, or a plain dict with its keys. Weights start as GPT-2's did: normal with deviation 0.02, the
+    projections back into the residual stream divided by sqrt(2 n_layers), biases zero (Radford et al. 2019, 2.3).
+    """
+
+    def __init__(self, config: GPTConfig | Mapping):
+        super().__init__()
+        self.config = config = GPTConfig.from_dict(config)
+        self.token_embedding = nn.Embedding(config.vocab_size, config.emb_dim)
+        if config.positions == "learned":
+            self.position_embedding = nn.Embedding(config.context_length, config.emb_dim)
+        else:
+            self.position_embedding = SinusoidalPositions(config.emb_dim)
+        self.dropout = nn.Dropout(config.drop_rate)
+        self.blocks = nn.ModuleList(TransformerBlock(config) for _ in range(config.n_layers))
+        self.final_norm = LayerNorm(config.emb_dim)
+        self.output_head = nn.Linear(config.emb_dim, config.vocab_size, bias=False)
+        self.tie_weights()
+        self.apply(self._initialize)
+        for name, parameter in self.named_parameters():
+            if name.endswith("c_proj.weight"):
+                nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * config.n_layers))
+
+    def tie_weights(self) -> None:
+        """Make head and token embedding one parameter again, where the config says so (after loading, say)."""
+        if self.config.weight_tying:
+            self.output_head.weight = self.token_embedding.weight
+
+    @staticmethod
+    def _initialize(module: nn.Module) -> None:
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=0.02)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+    def forward(
+        self,
+        ids: Tensor,
+        *,
+        cache: KVCache | None = None,
+        padding: Tensor | None = None,
+        last_only: bool = False,
+        return_attention: bool = False,
+    ) -> Tensor | tuple[Tensor, list[Tensor]]:
+        """Token ids (B, T) -> logits (B, T, V): at each position, a score for every token that could come next.
+
+        cache: from `new_cache`; `ids` are then the tokens behind those it has seen, and it keeps what it needs of
+        them. padding: (B,), how many tokens at the left of each row (cached ones counted) are padding: nobody looks
+        at them, and positions count from the first real token. last_only: only the last position's logits, (B, 1, V),
+        since generation needs no others. return_attention: also the attention weights, one (B, H, T, S) for each block.
+
+        Raises ValueError where T, with what is cached, is over context_length, or an id is not in the vocabulary.
+        """
+        self._check_ids(ids)
+        seen = cache.length if cache is not None else 0
+        T = ids.shape[1]
+        if seen + T > self.config.context_length:
+            raise ValueError(
+                f"{seen + T} tokens are more than the model's context_length={self.config.context_length}; "
+                "pass the last context_length of them."
+            )
+        positions = torch.arange(seen, seen + T, device=ids.device)  # (T,)
+        mask = None
+        if padding is not None:
+            positions = (positions - padding[:, None]).clamp(min=0)  # (B, T)
+            mask = attention_mask(T, seen + T, padding, device=ids.device)
+        x = self.dropout(self.embed(ids, positions))  # (B, T, C)
+
+        attention = []
+        for layer, block in enumerate(self.blocks):
+            x = block(x, cache=cache, layer=layer, mask=mask, return_weights=return_attention)
+            if return_attention:
+                x, weights = x
+                attention.append(weights)
+        if cache is not None:
+            cache.advance(T)
+        if last_only:
+            x = x[:, -1:]
+        logits = self.output_head(self.final_norm(x))  # (B, T, V)
+        return (logits, attention) if return_attention else logits
+
+    def _check_ids(self, ids: Tensor) -> None:
+        if ids.ndim != 2 or ids.numel() == 0:
+            raise ValueError(
+                f"The model takes ids of shape (batch, tokens), at least one each, not {tuple(ids.shape)}."
+            )
+        if ids.device.type != "cpu" or torch.compiler.is_compiling():
+            return  # reading the ids there would stall the device
+        low, high = ids.min().item(), ids.max().item()
+        if low < 0 or high >= self.config.vocab_size:
+            raise ValueError(
+                f"Token id {low if low < 0 else high} is not in the model's vocabulary of {self.config.vocab_size}; "
+                "is this the tokenizer that the model was trained with?"
+            )
+
+    def embed(self, ids: Tensor, positions: Tensor) -> Tensor:
+        """The sum of token and position embeddings, ids (B, T) and positions (T,) or (B, T) -> (B, T, C)."""
+        tokens = self.token_embedding(ids)
+        if self.config.positions == "sinusoidal":
+            tokens = tokens * math.sqrt(self.config.emb_dim)  # Vaswani et al. 2017, section 3.4: both of like size
+        return tokens + self.position_embedding(positions).to(tokens.dtype)
+
+    def new_cache(self, batch_size: int = 1, max_length: int | None = None) -> KVCache:
+        """An empty KV cache for `batch_size` rows of up to max_length (default: context_length) tokens."""
+        weight = self.blocks[0].attention.c_attn.weight
+        c = self.config
+        length = min(max_length or c.context_length, c.context_length)
+        return KVCache(
+            c.n_layers, batch_size, c.n_heads, length, c.emb_dim // c.n_heads, dtype=weight.dtype, device=weight.device
+        )
+
+    def parameter_count(self, embeddings: bool = True) -> int:
+        """Number of parameters, tied ones counted once; without `embeddings`, the token and position tables left out.
+
+        An output head that is not tied does arithmetic and is counted either way.
+        """
+        count = sum(parameter.numel() for parameter in self.parameters())
+        if not embeddings:
+            count -= sum(p.numel() for p in self.position_embedding.parameters())
+            if not self.config.weight_tying:
+                count -= self.token_embedding.weight.numel()
+        return count
+
+    def flops_per_token(self) -> float:
+        """Floating-point operations to train on one token of a full context, forward and backward.
+
+        Six for each parameter that multiplies, and 12 n_layers emb_dim context_length for the attention scores
+        (Chowdhery et al. 2022, PaLM, appendix B).
+        """
+        c = self.config
+        return 6 * self.parameter_count(embeddings=False) + 12 * c.n_layers * c.emb_dim * c.context_length
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.token_embedding.weight.device
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Switch dropout off for a while; afterwards the model is in the mode that it was in."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)

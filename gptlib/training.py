@@ -1,0 +1,363 @@
+"""The training loop: one `train` for notebooks, command line and tests; from scratch, from given weights, resumed.
+
+A step is a pure function of the state before it, and the state is all in the checkpoint: interrupted and resumed, a
+run ends in the same weights, bit for bit on one CPU, as if it had never stopped.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from gptlib.checkpoints import (
+    CheckpointError,
+    best_path,
+    check_room,
+    last_path,
+    load_training_state,
+    load_weights,
+    save_checkpoint,
+    set_aside,
+)
+from gptlib.datasets import IGNORED, batches_from, loader_length, tokens_per_batch
+from gptlib.devices import autocast, peak_flops, pick_device, pick_precision, synchronize
+from gptlib.evaluation import Batch, evaluate_loss, inputs_and_targets, next_token_loss, perplexity
+from gptlib.generation import check_tokenizer, generate_text
+from gptlib.history import History, TensorBoardWriter, one_line
+from gptlib.interrupts import interruptible
+from gptlib.model import GPTConfig, GPTModel
+from gptlib.optimizers import create_optimizer, learning_rate_at
+from gptlib.tokenizers import Tokenizer
+from gptlib.training_config import TrainingConfig
+
+__all__ = ["TrainingConfig", "TrainingError", "train"]
+
+
+class TrainingError(RuntimeError):
+    """Training can't go on; the message names the step, the learning rate and the last good checkpoint."""
+
+
+def train(
+    model: GPTModel,
+    train_loader: Iterable[Batch],
+    val_loader: Iterable[Batch] | None = None,
+    config: TrainingConfig | None = None,
+    *,
+    tokenizer: Tokenizer | None = None,
+    out: str | Path | None = None,
+    resume: str | Path | None = None,
+    on_evaluation: Callable[[History], None] | None = None,
+    verbose: bool = True,
+) -> History:
+    """Train the model in place and return the run's history.
+
+    train_loader, val_loader: from `create_dataloader`, or anything that yields (inputs, targets), both int64 (B, T),
+    or dicts as `collate_padded` makes them. tokenizer: for the live samples, and to be stored with the model.
+    out: NAME.pth for the best model by validation loss (the latest, without val_loader); beside it come
+    NAME.last.pth, to resume from, and NAME.csv. Files that an earlier run left there are renamed, not overwritten.
+    resume: a .last.pth; its weights, optimizer, random state and history replace those of `model`, and `out` is by
+    default the file beside it. on_evaluation: called with the history after each evaluation, to draw it, say.
+    verbose: progress bar, losses and samples. Ctrl-C ends the step, saves and returns; a second one stops at once.
+
+    Raises ValueError for options that make no sense, CheckpointError where `resume` does not fit or `out` can't be
+    written, TrainingError where the loss is no longer finite.
+    """
+    config = config or TrainingConfig()
+    state = None if resume is None else load_training_state(resume)
+    if resume is not None and out is None:
+        out = best_path(resume)
+    run = Run(model, train_loader, val_loader, config, tokenizer, out, on_evaluation, verbose, state)
+    if state is None:
+        torch.manual_seed(config.seed)
+    else:
+        run.restore(resume, state)
+    return run.go()
+
+
+class Run:
+    """The state of a run and its four moves: step, evaluate, save, restore."""
+
+    def __init__(
+        self,
+        model: GPTModel,
+        train_loader: Iterable[Batch],
+        val_loader: Iterable[Batch] | None,
+        config: TrainingConfig,
+        tokenizer: Tokenizer | None,
+        out: str | Path | None,
+        on_evaluation: Callable[[History], None] | None,
+        verbose: bool,
+        state: dict[str, Any] | None,
+    ):
+        self.config, self.tokenizer, self.verbose = config, tokenizer, verbose
+        self.train_loader, self.val_loader, self.on_evaluation = train_loader, val_loader, on_evaluation
+        self.device = pick_device(config.device)
+        self.batches_per_epoch = loader_length(train_loader)
+        self.total_steps = config.total_steps(self.batches_per_epoch)
+        if tokenizer is not None:
+            check_tokenizer(model, tokenizer)
+            if config.sample_prompt is not None:
+                tokenizer.encode(config.sample_prompt)  # a prompt it can't encode is refused now, not at an evaluation
+        self.out = None if out is None else Path(out)
+        if self.out is not None:
+            check_room(self.out, model)
+            kept = set_aside(self.out) if state is None else []
+            self.say(*(f"An earlier run's {self.out.name} is kept as {path.name}." for path in kept[:1]))
+
+        self.model = model.to(self.device)
+        tokens = tokens_per_batch(train_loader) or config.batch_size * model.config.context_length
+        # A resumed run keeps the precision it began with: measuring again could choose another.
+        precision = config.precision if state is None else state["training"]["precision"]
+        self.precision, why = pick_precision(precision, self.device, model.config.emb_dim, tokens)
+        self.peak_flops = peak_flops(self.device, self.precision)
+        self.optimizer = create_optimizer(model, config.learning_rate, config.weight_decay, config.betas)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+        self.step = self.tokens = 0
+        self.seconds, self.best_loss = 0.0, math.inf
+        self.history = History()
+        self.since = (0, 0.0)  # tokens and seconds at the last evaluation
+        self.say(
+            f"{model.parameter_count():,} parameters on {self.device.type} ({why}); {self.total_steps} steps of "
+            f"{tokens * config.gradient_accumulation_steps:,} tokens."
+        )
+
+    def say(self, *lines: str) -> None:
+        """Print, without tearing the progress bar apart."""
+        if self.verbose:
+            for line in lines:
+                tqdm.write(line)
+
+    def go(self) -> History:
+        """Train until the last step, or until Ctrl-C."""
+        batches = batches_from(self.train_loader, self.step * self.config.gradient_accumulation_steps)
+        self.forward = self.compiled() if self.config.compile else self.model
+        self.board = None
+        if self.config.tensorboard:
+            folder = (self.out or Path("runs") / "gpt").with_suffix("")
+            self.board = TensorBoardWriter(folder, self.history)
+        if self.step == 0:
+            self.evaluate_and_save()
+        self.model.train()
+        with interruptible() as stop, self.progress() as bar:
+            while self.step < self.total_steps and not stop.is_set():
+                self.timed_step(list(islice(batches, self.config.gradient_accumulation_steps)), bar)
+                if self.step % self.config.eval_interval == 0 or self.step == self.total_steps:
+                    self.evaluate_and_save()
+        if self.step < self.total_steps:
+            self.end_early()
+        if self.board:
+            self.board.close()
+        self.model.eval()
+        return self.history
+
+    def progress(self) -> tqdm:
+        return tqdm(total=self.total_steps, initial=self.step, unit="step", disable=not self.verbose, smoothing=0.05)
+
+    def timed_step(self, batches: list[Batch], bar: tqdm) -> None:
+        """One step, with its loss and speed in the progress bar."""
+        start = time.perf_counter()
+        loss, tokens = self.training_step(batches)
+        self.seconds += time.perf_counter() - start
+        self.tokens += tokens
+        self.history.step_losses.append(loss)
+        bar.update()
+        if self.verbose:
+            bar.set_postfix_str(f"loss {loss:.3f}, {self.speed():,.0f} tokens/s", refresh=False)
+
+    def training_step(self, batches: list[Batch]) -> tuple[float, int]:
+        """Forward and backward through each batch, then one update; the mean loss and the number of tokens.
+
+        Every target token weighs the same, however they are spread over the batches: the losses are summed and
+        divided by the number of targets in all of them, so that accumulation equals one large batch.
+        """
+        learning_rate = self.learning_rate()
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        batches = [inputs_and_targets(batch, self.device) for batch in batches]
+        n_targets = sum((targets != IGNORED).sum() for _, targets in batches).clamp(min=1)
+        total = torch.zeros((), device=self.device)
+        for inputs, targets in batches:
+            with autocast(self.device, self.precision):
+                logits = self.forward(inputs)
+            loss = next_token_loss(logits, targets, "sum") / n_targets
+            self.scaler.scale(loss).backward()
+            total += loss.detach()
+        if not math.isfinite(loss := total.item()):
+            self.optimizer.zero_grad()
+            raise TrainingError(self.not_finite(loss))
+        if self.config.grad_clip:
+            self.scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        self.step += 1
+        return loss, sum(inputs.numel() for inputs, _ in batches)
+
+    def learning_rate(self) -> float:
+        """That of the coming step."""
+        c = self.config
+        lowest = c.learning_rate / 10 if c.min_learning_rate is None else c.min_learning_rate
+        return learning_rate_at(
+            self.step,
+            schedule=c.lr_schedule,
+            peak=c.learning_rate,
+            lowest=lowest,
+            warmup_steps=c.warmup_steps,
+            decay_steps=c.lr_decay_steps or self.total_steps,
+        )
+
+    def not_finite(self, loss: float) -> str:
+        good = f"'{last_path(self.out)}' (step {self.history.rows[-1]['step']})" if self.out else "none was written"
+        return (
+            f"The loss became {loss} at step {self.step + 1}, with a learning rate of {self.learning_rate():.3g}; "
+            f"last good checkpoint: {good}. Lower learning_rate or raise warmup_steps, then start again."
+        )
+
+    def speed(self) -> float:
+        """Tokens a second since the last evaluation, evaluations not counted."""
+        tokens, seconds = self.since
+        return (self.tokens - tokens) / max(self.seconds - seconds, 1e-9)
+
+    def evaluate_and_save(self) -> None:
+        """Measure both losses, print them with a sample, add a row to the history, write the checkpoints."""
+        synchronize(self.device)
+        n = self.config.eval_batches
+        train_loss = evaluate_loss(self.model, self.train_loader, n, precision=self.precision)
+        val_loss = None
+        if self.val_loader is not None:
+            val_loss = evaluate_loss(self.model, self.val_loader, n, precision=self.precision)
+        speed = self.speed() if self.step else None
+        row = {
+            "step": self.step,
+            "epoch": self.epoch(),
+            "tokens": self.tokens,
+            "learning_rate": self.learning_rate(),
+            "train_loss": train_loss,
+            "val_loss": val_loss,
+            "perplexity": perplexity(train_loss if val_loss is None else val_loss),
+            "tokens_per_second": speed,
+            "mfu": speed * self.model.flops_per_token() / self.peak_flops if speed and self.peak_flops else None,
+            "seconds": self.seconds,
+        }
+        self.history.rows.append(row)
+        self.since = (self.tokens, self.seconds)
+        self.say(one_line(row))
+        self.sample()
+        if self.board:
+            self.board.add(row)
+        if self.out:
+            self.save(val_loss)
+        if self.on_evaluation:
+            self.on_evaluation(self.history)
+
+    def epoch(self) -> float | None:
+        n = self.batches_per_epoch
+        return self.step * self.config.gradient_accumulation_steps / n if n else None
+
+    def sample(self) -> None:
+        """A live sample into the history, and onto the screen."""
+        c = self.config
+        if self.tokenizer is None or c.sample_prompt is None:
+            return
+        n = min(c.sample_tokens, max(self.model.config.context_length - 1, 1))
+        text = generate_text(self.model, self.tokenizer, c.sample_prompt, n, temperature=0.8, top_k=50, seed=c.seed)
+        self.history.samples.append((self.step, text))
+        self.say("  | " + text.strip().replace("\n", "\n  | "))
+
+    def save(self, val_loss: float | None, recorded: bool = True) -> None:
+        """The best model, where this is it, then the latest state and the history."""
+        better = val_loss is None or val_loss < self.best_loss
+        if better:
+            save_checkpoint(self.out, self.model, self.tokenizer)
+            if val_loss is not None and recorded:
+                self.best_loss = val_loss
+        save_checkpoint(last_path(self.out), self.model, self.tokenizer, self.state())
+        self.history.save_csv(self.out.with_suffix(".csv"))
+
+    def end_early(self) -> None:
+        """After Ctrl-C: keep what there is. The history gets no row, so that a resumed run has each once."""
+        self.history.interrupted = True
+        if self.out is None:
+            self.say(f"Stopped at step {self.step} of {self.total_steps}; nothing was written, as no file was named.")
+            return
+        n = self.config.eval_batches
+        val_loss = None
+        if self.val_loader is not None:
+            val_loss = evaluate_loss(self.model, self.val_loader, n, precision=self.precision)
+        self.save(val_loss, recorded=False)
+        self.say(f"Stopped at step {self.step} of {self.total_steps}; resume with '{last_path(self.out)}'.")
+
+    def state(self) -> dict[str, Any]:
+        """All that a resumed run needs, as tensors and plain data."""
+        rng = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            rng["cuda"] = torch.cuda.get_rng_state(self.device)
+        elif self.device.type == "mps":
+            rng["mps"] = torch.mps.get_rng_state()
+        return {
+            "config": self.config.to_dict(),
+            "step": self.step,
+            "total_steps": self.total_steps,
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+            "best_loss": self.best_loss,
+            "batches_per_epoch": self.batches_per_epoch,
+            "precision": self.precision,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "rng": rng,
+            "history": self.history.to_dict(),
+        }
+
+    def restore(self, path: str | Path, content: dict[str, Any]) -> None:
+        """Take over the state that `load_training_state` has read from `path`; CheckpointError where it can't fit."""
+        state = content["training"]
+        if GPTConfig.from_dict(content["config"]) != self.model.config:
+            raise CheckpointError(
+                f"'{path}' is of another model ({content['config']}) than the one to train "
+                f"({self.model.config.to_dict()}); make the model from the checkpoint's config."
+            )
+        if state["batches_per_epoch"] != self.batches_per_epoch:
+            raise CheckpointError(
+                f"'{path}' was trained on {state['batches_per_epoch']} batches an epoch, and this loader has "
+                f"{self.batches_per_epoch}; resume with the same text, batch_size and context_length."
+            )
+        if self.tokenizer is not None and content["tokenizer"] not in (None, self.tokenizer.to_dict()):
+            raise CheckpointError(f"'{path}' was trained with another tokenizer; resume with the one stored in it.")
+        load_weights(path, self.model, content["model"])
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scaler.load_state_dict(state["scaler"])
+            self.history = History.from_dict(state["history"])
+            torch.set_rng_state(state["rng"]["cpu"])
+        except (ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise CheckpointError(f"'{path}' holds a training state that can't be used: {error}") from None
+        if self.device.type == "cuda" and "cuda" in state["rng"]:
+            torch.cuda.set_rng_state(state["rng"]["cuda"], self.device)
+        elif self.device.type == "mps" and "mps" in state["rng"]:
+            torch.mps.set_rng_state(state["rng"]["mps"])
+        self.step, self.tokens, self.seconds = state["step"], state["tokens"], state["seconds"]
+        self.best_loss, self.since = state["best_loss"], (state["tokens"], state["seconds"])
+        changed = {k: v for k, v in self.config.to_dict().items() if state["config"].get(k) != v}
+        self.say(f"Resumed '{path}' at step {self.step} of {self.total_steps}.")
+        self.say(*(f"Changed since: {k} was {state['config'].get(k)!r}, is {v!r}." for k, v in changed.items()))
+
+    def compiled(self) -> Callable[[Tensor], Tensor]:
+        """The model compiled, tried on one batch; or the plain one, with a message, where that fails."""
+        try:
+            forward = torch.compile(self.model)
+            with torch.random.fork_rng(), autocast(self.device, self.precision):
+                inputs, targets = inputs_and_targets(next(iter(self.train_loader)), self.device)
+                next_token_loss(forward(inputs), targets).backward()
+        except Exception as error:  # whatever a missing or broken compiler raises
+            self.say(f"torch.compile does not work here ({type(error).__name__}); training goes on without it.")
+            forward = self.model
+        self.optimizer.zero_grad()
+        return forward
