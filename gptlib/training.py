@@ -52,6 +52,7 @@ def train(
     tokenizer: Tokenizer | None = None,
     out: str | Path | None = None,
     resume: str | Path | None = None,
+    notes: dict[str, Any] | None = None,
     on_evaluation: Callable[[History], None] | None = None,
     verbose: bool = True,
 ) -> History:
@@ -62,7 +63,8 @@ def train(
     out: NAME.pth for the best model by validation loss (the latest, without val_loader); beside it come
     NAME.last.pth, to resume from, and NAME.csv. Files that an earlier run left there are renamed, not overwritten.
     resume: a .last.pth; its weights, optimizer, random state and history replace those of `model`, and `out` is by
-    default the file beside it. on_evaluation: called with the history after each evaluation, to draw it, say.
+    default the file beside it. notes: plain data to keep in that file, such as the name of the text.
+    on_evaluation: called with the history after each evaluation, to draw it, say.
     verbose: progress bar, losses and samples. Ctrl-C ends the step, saves and returns; a second one stops at once.
 
     Raises ValueError for options that make no sense, CheckpointError where `resume` does not fit or `out` can't be
@@ -72,7 +74,8 @@ def train(
     state = None if resume is None else load_training_state(resume)
     if resume is not None and out is None:
         out = best_path(resume)
-    run = Run(model, train_loader, val_loader, config, tokenizer, out, on_evaluation, verbose, state)
+    run = Run(model, train_loader, val_loader, config, tokenizer, out, state, verbose)
+    run.notes, run.on_evaluation = notes, on_evaluation
     if state is None:
         torch.manual_seed(config.seed)
     else:
@@ -91,12 +94,11 @@ class Run:
         config: TrainingConfig,
         tokenizer: Tokenizer | None,
         out: str | Path | None,
-        on_evaluation: Callable[[History], None] | None,
-        verbose: bool,
         state: dict[str, Any] | None,
+        verbose: bool,
     ):
         self.config, self.tokenizer, self.verbose = config, tokenizer, verbose
-        self.train_loader, self.val_loader, self.on_evaluation = train_loader, val_loader, on_evaluation
+        self.train_loader, self.val_loader = train_loader, val_loader
         self.device = pick_device(config.device)
         self.batches_per_epoch = loader_length(train_loader)
         self.total_steps = config.total_steps(self.batches_per_epoch)
@@ -314,6 +316,7 @@ class Run:
             "scaler": self.scaler.state_dict(),
             "rng": rng,
             "history": self.history.to_dict(),
+            "notes": self.notes,
         }
 
     def restore(self, path: str | Path, content: dict[str, Any]) -> None:

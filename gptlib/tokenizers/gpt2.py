@@ -2,13 +2,18 @@
 
 from typing import Any, Self
 
+import regex
+
 from gptlib.tokenizers.base import END_OF_TEXT, BaseTokenizer
 from gptlib.tokenizers.bpe import BYTE_ORDERS, token_table
 from gptlib.tokenizers.vocabulary import gpt2_merges
 
-# The chunks of splitting.py, as tiktoken writes them (tiktoken_ext/openai_public.py): its regex engine gives up on our
-# way to end white space where a text has a million spaces.
+# The chunks of splitting.py, as tiktoken writes them (tiktoken_ext/openai_public.py) for its own regex engine.
 _PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
+
+# That engine runs out of stack on some 700,000 spaces before a word. All but the last of them are one chunk, so the
+# text can be cut there.
+_TOO_LONG = regex.compile(r"\s{100000,}+")
 
 
 class GPT2Tokenizer(BaseTokenizer):
@@ -34,7 +39,13 @@ class GPT2Tokenizer(BaseTokenizer):
         )
 
     def _encode_ordinary(self, text: str) -> list[int]:
-        return self._encoding.encode_ordinary(text)
+        ids: list[int] = []
+        start = 0
+        for run in _TOO_LONG.finditer(text):
+            if (cut := run.end() - 1) < len(text) - 1:  # a word follows
+                ids += self._encoding.encode_ordinary(text[start:cut])
+                start = cut
+        return ids + self._encoding.encode_ordinary(text[start:])
 
     def _state(self) -> dict[str, Any]:
         return {}  # the name says it all

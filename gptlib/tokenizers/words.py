@@ -1,7 +1,7 @@
 """Words and punctuation marks as tokens: the simplest tokenizer whose tokens mean something.
 
-The space before a word belongs to the word, so that decoding is joining. What the training text didn't hold becomes
-`<|unk|>`: that loss is what characters and byte pairs avoid.
+The space before a word belongs to the word, so that decoding is joining. A word that the training text didn't hold
+becomes `<|unk|>`: that loss is what characters and byte pairs avoid.
 """
 
 from collections import Counter
@@ -52,8 +52,16 @@ class WordTokenizer(BaseTokenizer):
         return cls(sorted(counts, key=lambda word: (-counts[word], word))[:kept])
 
     def _encode_ordinary(self, text: str) -> list[int]:
-        known, unknown = self._ids, self.special_tokens[UNKNOWN]
-        return [known.get(word, unknown) for word in split_words(repair_surrogates(text))]
+        known = self._ids
+        return [known[word] if word in known else self._nearest(word) for word in split_words(repair_surrogates(text))]
+
+    def _nearest(self, word: str) -> int:
+        """The id for a word not in the vocabulary: the same word with or without its space, else `<|unk|>`.
+
+        A prompt often begins with a word that the training text had only inside a line, with a space before it.
+        """
+        other = word[1:] if word.startswith(" ") else " " + word
+        return self._ids.get(other, self.special_tokens[UNKNOWN])
 
     def _state(self) -> dict[str, Any]:
         return {"words": self.words}

@@ -1,0 +1,7 @@
+"""`python -m gptlib` is `gptlib`."""
+
+import sys
+
+from gptlib.cli import main
+
+sys.exit(main())

@@ -1,0 +1,56 @@
+"""Continue a prompt with a trained model, token by token as they come."""
+
+from pathlib import Path
+
+from gptlib.checkpoints import find_checkpoint, load_checkpoint
+from gptlib.devices import pick_device
+from gptlib.generation import generate_text, stream
+
+USAGE = 'gptlib generate [N] --load FILE --prompt "TEXT" [OPTIONS]'
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("n", nargs="?", type=int, default=1, help="how many samples to write")
+    parser.add_argument(
+        "--load",
+        default="trained_gpt2.pth",
+        help="a checkpoint file, a folder (its newest model), or a name in model_weights/",
+    )
+    parser.add_argument("--prompt", default="\n", help="the text to continue")
+    parser.add_argument("--max-new-tokens", type=int, default=200, help="how many tokens to write at most")
+    parser.add_argument("--temperature", type=float, default=0.8, help="0 always takes the likeliest; 1 draws freely")
+    parser.add_argument("--top-k", type=int | None, default=None, help="draw from the k likeliest tokens only")
+    parser.add_argument(
+        "--top-p", type=float | None, default=None, help="draw from the likeliest that sum to p, as 0.9"
+    )
+    parser.add_argument("--seed", type=int | None, default=None, help="the same seed writes the same text")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+
+
+def run(options, parser) -> int:
+    if options.n < 1:
+        parser.error(f"N={options.n} samples can't be written; give 1 or more")
+    path = find_checkpoint(options.load)
+    checkpoint = load_checkpoint(path, pick_device(options.device))
+    if checkpoint.tokenizer is None:
+        raise ValueError(
+            f"'{Path(path).name}' holds no tokenizer, so there is no way to read a prompt; train a new one."
+        )
+    settings = {
+        "temperature": options.temperature,
+        "top_k": options.top_k,
+        "top_p": options.top_p,
+        "seed": options.seed,
+    }
+    arguments = (checkpoint.model, checkpoint.tokenizer, options.prompt, options.max_new_tokens)
+    if options.n == 1:
+        pieces = stream(*arguments, **settings)
+        first = next(pieces, "")  # a bad option is refused before the prompt is echoed
+        print(options.prompt.lstrip("\n"), first, sep="", end="", flush=True)
+        for piece in pieces:
+            print(piece, end="", flush=True)
+        print()
+        return 0
+    for i, text in enumerate(generate_text(*arguments, num_samples=options.n, **settings), start=1):
+        print(f"--- {i} of {options.n} ---\n{text.strip()}\n")
+    return 0

@@ -1,0 +1,188 @@
+"""Train a GPT on a text. Without --config, the recipe configs/quick.yaml: two minutes on a laptop's CPU.
+
+Short forms: -B batch_size, -l learning_rate, -c context_length, -e emb_dim, -H n_heads, -b n_layers, -d drop_rate,
+-g generate. Any other field: --model.FIELD VALUE or --training.FIELD VALUE.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+
+from gptlib.checkpoints import best_path, find_checkpoint, last_path, load_checkpoint, load_training_state
+from gptlib.corpus import Corpus, load_corpus
+from gptlib.datasets import create_dataloader
+from gptlib.evaluation import evaluate_loss, perplexity
+from gptlib.files import project_root
+from gptlib.generation import generate_text
+from gptlib.history import History
+from gptlib.model import GPT_CONFIG_SMALL, GPTConfig, GPTModel
+from gptlib.training import TrainingConfig, train
+
+USAGE = "gptlib train [--config FILE.yaml] [--data TEXT_OR_DIR] [--out FILE.pth] [OPTIONS]"
+
+SHORT = {
+    "-B": "--training.batch_size",
+    "-l": "--training.learning_rate",
+    "-c": "--model.context_length",
+    "-e": "--model.emb_dim",
+    "-H": "--model.n_heads",
+    "-b": "--model.n_layers",
+    "-d": "--model.drop_rate",
+    "-g": "--generate",
+}
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("--config", action="config", help="a recipe: a YAML file, or a name in configs/, as quick")
+    parser.add_argument(
+        "--data",
+        type=str | None,
+        default=None,
+        help="a text, a folder of .txt, a folder of `gptlib prepare`, python-docs or tiny-shakespeare "
+        "(default: data/input.txt)",
+    )
+    parser.add_argument(
+        "--tokenizer", default="bpe", help="word, char, bpe, sentencepiece, gpt2, or a saved one's path"
+    )
+    parser.add_argument("--vocab-size", type=int | None, default=None, help="size of the vocabulary to train")
+    parser.add_argument(
+        "--ratios", type=tuple[float, float, float], default=(0.9, 0.05, 0.05), help="shares of train, val and test"
+    )
+    parser.add_argument("--init", type=str | None, default=None, help="start from the weights of this checkpoint")
+    parser.add_argument("--resume", type=str | None, default=None, help="finish the run of this .last.pth")
+    parser.add_argument(
+        "--out", type=str | None, default=None, help="where the model goes (default: a name made from its shape)"
+    )
+    parser.add_argument("--no-save", action="store_true", help="write no file at all")
+    parser.add_argument("--generate", type=int, default=0, help="write this many samples when done")
+    parser.add_class_arguments(GPTConfig, "model", skip={"vocab_size"})
+    parser.add_class_arguments(TrainingConfig, "training")
+    parser.set_defaults({f"model.{k}": v for k, v in GPT_CONFIG_SMALL.to_dict().items() if k != "vocab_size"})
+
+
+def expand(arguments: list[str], parser) -> list[str]:
+    """Short forms written out, recipes found by name, and the options of a run to resume as the new defaults."""
+    long = []
+    for argument in arguments:
+        flag, equals, value = argument.partition("=")
+        short = next((s for s in SHORT if flag == s or (len(s) == 2 and flag.startswith(s) and flag[1] != "-")), None)
+        if short is None:
+            long.append(argument)
+        elif flag == short:
+            long.append(SHORT[short] + equals + value)
+        else:  # -B16
+            long.append(f"{SHORT[short]}={flag[2:]}")
+    resumed = value_of("--resume", long)
+    if resumed is not None:
+        content = load_training_state(find_checkpoint(resumed))
+        notes = content["training"].get("notes") or {}
+        defaults = {f"training.{k}": v for k, v in content["training"]["config"].items()}
+        parser.set_defaults(defaults | {k: v for k, v in notes.items() if k in ("data", "ratios")})
+    config = value_of("--config", long)
+    if config is None and resumed is None and value_of("--init", long) is None:
+        recipe = project_root() / "configs" / "quick.yaml"
+        return ["--config", str(recipe), *long] if recipe.is_file() else long
+    if config is not None and not Path(config).exists():
+        recipe = project_root() / "configs" / f"{Path(config).stem}.yaml"
+        if recipe.is_file():
+            long = [str(recipe) if a == config else a.replace(f"--config={config}", f"--config={recipe}") for a in long]
+    return long
+
+
+def value_of(option: str, arguments: list[str]) -> str | None:
+    """The value that follows an option in the arguments, or stands behind its "="."""
+    for argument, following in zip(arguments, [*arguments[1:], None], strict=True):
+        if argument == option:
+            return following
+        if argument.startswith(f"{option}="):
+            return argument.partition("=")[2]
+    return None
+
+
+def run(options, parser) -> int:
+    if options.init and options.resume:
+        parser.error("--init starts a new run and --resume finishes an old one; give one of them")
+    if options.generate < 0:
+        parser.error(f"--generate {options.generate} samples can't be written; give 0 or more")
+    # Made here, because a value that makes no sense is wrong use of the command.
+    try:
+        config = TrainingConfig(**vars(options.training))
+        shape = GPTConfig(**vars(options.model))
+    except ValueError as error:
+        parser.error(str(error))
+
+    data = options.data or project_root() / "data" / "input.txt"
+    start = options.resume or options.init
+    stored = load_checkpoint(find_checkpoint(start)) if start else None
+    tokenizer = stored.tokenizer if stored else None
+    corpus = load_corpus(data, tokenizer or options.tokenizer, vocab_size=options.vocab_size, ratios=options.ratios)
+    torch.manual_seed(config.seed)
+    model = stored.model if stored else GPTModel(replace(shape, vocab_size=corpus.tokenizer.vocab_size))
+    train_loader, val_loader, test_loader = loaders(corpus, model.config.context_length, config)
+
+    out = None if options.no_save else output_path(options, model.config)
+    where = Path(data).resolve() if Path(data).exists() else data
+    history = train(
+        model,
+        train_loader,
+        val_loader,
+        config,
+        tokenizer=corpus.tokenizer,
+        out=out,
+        resume=find_checkpoint(options.resume) if options.resume else None,
+        notes={"data": str(where), "ratios": list(options.ratios)},
+    )
+    if out:
+        model = load_checkpoint(out, model.device).model  # the best one, which need not be the last
+    report(history, model, test_loader, out)
+    if options.generate:
+        prompt = config.sample_prompt or "\n"
+        n = min(200, model.config.context_length - 1)
+        for text in generate_text(model, corpus.tokenizer, prompt, n, num_samples=options.generate, temperature=0.8):
+            print(f"---\n{text.strip()}")
+    return 130 if history.interrupted else 0
+
+
+def report(history: History, model: GPTModel, test_loader: DataLoader | None, out: Path | None) -> None:
+    """Say how good the best model is, draw the loss curve, and tell what to do next."""
+    best = history.best
+    if best:
+        loss = best["val_loss"] if best["val_loss"] is not None else best["train_loss"]
+        print(f"Best loss {loss:.4f} (perplexity {perplexity(loss):.2f}) at step {best['step']}.")
+    if test_loader is not None and not history.interrupted:
+        loss = evaluate_loss(model, test_loader)
+        print(f"On the test part, which it has never seen: {loss:.4f} (perplexity {perplexity(loss):.2f}).")
+    if out is None:
+        return
+    from gptlib import plots  # only here, because matplotlib takes a while to load
+
+    plots.save_figure(plots.plot_losses(history), out.with_suffix(".png"))
+    print(f"Model: {out}\nLoss curve: {out.with_suffix('.png')}, its numbers: {out.with_suffix('.csv')}")
+    if history.interrupted:
+        print(f"Finish the run: gptlib train --resume {last_path(out)}")
+    print(f'Let it write: gptlib generate --load {out} --prompt "..."')
+
+
+def loaders(corpus: Corpus, context_length: int, config: TrainingConfig) -> tuple:
+    """Loaders for train, validation and test; None for a part that is too short for a window."""
+    sizes = {"batch_size": config.batch_size, "context_length": context_length, "seed": config.seed}
+    train_loader = create_dataloader(corpus.train, **sizes)
+    others = []
+    for name, part in (("validation", corpus.val), ("test", corpus.test)):
+        enough = len(part) > context_length
+        if not enough and len(part):
+            print(f"The {name} part has {len(part)} tokens, too few for a window of {context_length}: it is left out.")
+        others.append(create_dataloader(part, **sizes, shuffle=False, drop_last=False) if enough else None)
+    return train_loader, *others
+
+
+def output_path(options, config: GPTConfig) -> Path:
+    """The file asked for, that of the resumed run, or model_weights/gpt.c256.e384.h6.b6-2026.11.21_093000.pth."""
+    if options.out or options.resume:
+        return Path(options.out or best_path(find_checkpoint(options.resume)))
+    c, date = config, datetime.now().strftime("%Y.%m.%d_%H%M%S")
+    name = f"gpt.c{c.context_length}.e{c.emb_dim}.h{c.n_heads}.b{c.n_layers}-{date}.pth"
+    return project_root() / "model_weights" / name

@@ -1,0 +1,72 @@
+"""Run notebooks from top to bottom in a fresh kernel and keep their outputs, cleaned: `make notebooks`.
+
+They run in a copy of the workbook's folder (data/input.txt, model_weights/), so that nothing of yours is changed.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def make_home(home: Path) -> None:
+    """What a fresh clone has of data/ and model_weights/, in another folder, with GPTLIB_HOME pointing at it."""
+    for folder in ("data", "model_weights", "configs"):
+        shutil.copytree(ROOT / folder, home / folder, ignore=ignore_untracked, dirs_exist_ok=True)
+    (home / "notebooks").mkdir(exist_ok=True)
+    os.environ["GPTLIB_HOME"] = str(home)
+
+
+def ignore_untracked(folder: str, names: list[str]) -> list[str]:
+    """Of data/ and model_weights/, only what the repository itself brings."""
+    tracked = {"input.txt", "README.md", "LICENSE"}
+    return [n for n in names if Path(folder).name in ("data", "model_weights") and n not in tracked]
+
+
+def clean(notebook: NotebookNode) -> None:
+    """Drop what differs from run to run and machine to machine: times, versions, progress bars."""
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    for cell in notebook.cells:
+        cell.metadata = {key: value for key, value in cell.metadata.items() if key == "tags"}
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not is_progress_bar(output)]
+            for output in cell.outputs:
+                if "metadata" in output:
+                    output.metadata = {}
+
+
+def is_progress_bar(output: NotebookNode) -> bool:
+    """A tqdm bar, which only says how long it took; its first state, all that a page would show, says less."""
+    if output.get("name") == "stderr":
+        return "it/s" in output.text or "step/s" in output.text or "B/s" in output.text
+    return "%|" in output.get("data", {}).get("text/plain", "")
+
+
+def refresh(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": path.parent}}).execute()
+    clean(notebook)
+    nbformat.validate(notebook)
+    nbformat.write(notebook, path)
+
+
+def main(paths: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as home:
+        make_home(Path(home))
+        for path in paths:
+            print(path, flush=True)
+            refresh(Path(path).resolve())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
