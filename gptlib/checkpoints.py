@@ -262,10 +262,10 @@ def find_checkpoint(name: str | Path) -> Path:
     Raises FileNotFoundError, in one sentence, where none of them is there.
     """
     path = Path(name)
-    places = [path, path.with_name(path.name + ".pth")]
-    if path.parent == Path() and not path.is_absolute():
+    places = [path, Path(f"{name}.pth")]
+    if len(path.parts) == 1:
         folder = project_root() / "model_weights"
-        places += [folder / path, folder / (path.name + ".pth")]
+        places += [folder / path, folder / f"{name}.pth"]
     for place in places:
         if place.is_file():
             return place

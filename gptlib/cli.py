@@ -72,12 +72,13 @@ def main(arguments: list[str] | None = None) -> int:
     if command not in COMMANDS:
         fail(f"there is no command {command!r}; the commands are {', '.join(COMMANDS)}", 2)
 
-    warnings.showwarning = lambda message, *_: print(f"note: {message}", file=sys.stderr)
     try:
-        parser, module = parser_for(command)
-        if hasattr(module, "expand"):
-            rest = module.expand(rest, parser)
-        return module.run(parser.parse_args(rest), parser) or 0
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: print(f"note: {message}", file=sys.stderr)
+            parser, module = parser_for(command)
+            if hasattr(module, "expand"):
+                rest = module.expand(rest, parser)
+            return module.run(parser.parse_args(rest), parser) or 0
     except KeyboardInterrupt:
         fail("stopped", 130)
     except BrokenPipeError:

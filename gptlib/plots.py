@@ -130,7 +130,7 @@ def plot_attention(weights, tokens: Sequence[str] | None = None, ax: Axes | None
 
 
 class LiveLosses:
-    """A loss curve that is redrawn in place at each evaluation: `train(..., on_evaluation=LiveLosses())`, in Jupyter."""
+    """A loss curve in Jupyter, redrawn in place at each evaluation: `train(..., on_evaluation=LiveLosses())`."""
 
     def __init__(self):
         self.handle = None

@@ -1,15 +1,27 @@
 """What several test modules share: small models with weights that matter, and their twins in `transformers`."""
 
-import pytest
-import torch
-from hypothesis import settings
+import os
 
-from gptlib.model import GPTConfig, GPTModel
+# PyTorch's threads wait for each other by spinning. Where another process takes a core meanwhile, tiny tensors like
+# those of the tests then take up to a hundred times as long; asleep, they don't. Read when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+from gptlib.model import GPTConfig, GPTModel  # noqa: E402
 
 settings.register_profile("gptlib", deadline=None)  # the machine is shared: a slow example is no failure
 settings.load_profile("gptlib")
 
 TINY = {"vocab_size": 61, "context_length": 16, "emb_dim": 24, "n_heads": 3, "n_layers": 2, "drop_rate": 0.0}
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Each test begins with the same random state, alone or with others."""
+    torch.manual_seed(0)
 
 
 def randomize(model, seed):

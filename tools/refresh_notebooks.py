@@ -54,7 +54,9 @@ def is_progress_bar(output: NotebookNode) -> bool:
 
 def refresh(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": path.parent}}).execute()
+    NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": path.parent}}
+    ).execute()
     clean(notebook)
     nbformat.validate(notebook)
     nbformat.write(notebook, path)

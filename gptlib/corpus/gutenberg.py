@@ -48,8 +48,8 @@ class GutenbergStripper:
         gone = self.read - self.kept
         share = 100 * gone / max(self.read, 1)
         return (
-            f"Stripped {self.headers} header(s), {self.footers} footer(s) and {self.blank_lines:,} surplus blank lines: "
-            f"{gone:,} of {self.read:,} characters ({share:.1f} %)."
+            f"Stripped {self.headers} header(s), {self.footers} footer(s) and {self.blank_lines:,} surplus blank "
+            f"lines: {gone:,} of {self.read:,} characters ({share:.1f} %)."
         )
 
     def _lines(self, blocks: Iterable[str]) -> Iterator[str]:

@@ -46,7 +46,9 @@ def check_ratios(ratios: Ratios) -> tuple[float, float, float]:
     except (TypeError, ValueError):
         train = valid = test = math.nan
     # A comparison with nan is False.
-    if isinstance(ratios, str) or not (train > 0 and valid >= 0 and test >= 0 and abs(train + valid + test - 1) <= 1e-6):
+    if isinstance(ratios, str) or not (
+        train > 0 and valid >= 0 and test >= 0 and abs(train + valid + test - 1) <= 1e-6
+    ):
         raise ValueError(
             f"ratios is {ratios!r}: give the shares of train, valid and test as three numbers that add up to 1, "
             f"train's above 0 and none negative, as {RATIOS}."
@@ -59,8 +61,8 @@ def spans(data: bytes | mmap.mmap, ratios: Ratios) -> list[Span]:
 
     Raises: ValueError for bad ratios, and where there aren't lines enough to give each wanted part one.
     """
-    train, valid, _ = check_ratios(ratios)
-    wanted = [ratio > 0 for ratio in check_ratios(ratios)]
+    train, valid, test = check_ratios(ratios)
+    wanted = [train > 0, valid > 0, test > 0]
     size = len(data)
     # latest[k] is where a cut has to be, at the latest, so that k more lines come after it
     latest = [size]
