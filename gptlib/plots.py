@@ -5,6 +5,7 @@ are told apart by colour-blind readers too (Okabe & Ito 2008), and lines differ 
 """
 
 from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": "#E4E1D8",
     "grid.linewidth": 0.8,
     "text.color": "#222222",
@@ -42,14 +44,25 @@ STYLE = {
 }
 
 
+def in_style(plot: Callable[..., Axes]) -> Callable[..., Axes]:
+    """Let a plotting function draw in the workbook's style, and leave everybody else's as it is."""
+
+    @wraps(plot)
+    def styled(*arguments, **options) -> Axes:
+        # Jupyter's backend changes settings when it is loaded, at its first use; those have to outlive the context.
+        plt.draw_if_interactive()
+        with plt.rc_context(STYLE):
+            return plot(*arguments, **options)
+
+    return styled
+
+
 def new_axes(ax: Axes | None = None, size: tuple[float, float] = (6.4, 3.4)) -> Axes:
-    """The Axes given, or those of a new figure of `size` inches in the workbook's style."""
-    if ax is not None:
-        return ax
-    with plt.rc_context(STYLE):
-        return plt.subplots(figsize=size, layout="constrained")[1]
+    """The Axes given, or those of a new figure of `size` inches."""
+    return plt.subplots(figsize=size, layout="constrained")[1] if ax is None else ax
 
 
+@in_style
 def plot_losses(history: "History", ax: Axes | None = None, x: str = "step") -> Axes:
     """Training and validation loss, in nats a token, against "step", "tokens" or "seconds"; batch losses behind them.
 
@@ -80,6 +93,7 @@ def plot_losses(history: "History", ax: Axes | None = None, x: str = "step") -> 
     return ax
 
 
+@in_style
 def plot_learning_rate(history: "History", ax: Axes | None = None) -> Axes:
     """The learning rate at each evaluation of a run."""
     ax = new_axes(ax)
@@ -88,6 +102,7 @@ def plot_learning_rate(history: "History", ax: Axes | None = None) -> Axes:
     return ax
 
 
+@in_style
 def plot_token_counts(
     token_ids: Sequence[int] | np.ndarray,
     decode: Callable[[list[int]], str],
@@ -108,6 +123,7 @@ def plot_token_counts(
     return ax
 
 
+@in_style
 def plot_attention(weights, tokens: Sequence[str] | None = None, ax: Axes | None = None, title: str = "") -> Axes:
     """A heat map of attention weights (T, S): row i is what position i looks at; dark is much. tokens label both axes.
 

@@ -6,11 +6,11 @@ import os
 # those of the tests then take up to a hundred times as long; asleep, they don't. Read when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import pytest  # noqa: E402
-import torch  # noqa: E402
-from hypothesis import settings  # noqa: E402
+import pytest
+import torch
+from hypothesis import settings
 
-from gptlib.model import GPTConfig, GPTModel  # noqa: E402
+from gptlib.model import GPTConfig, GPTModel
 
 settings.register_profile("gptlib", deadline=None)  # the machine is shared: a slow example is no failure
 settings.load_profile("gptlib")

@@ -241,6 +241,9 @@ BAD_INPUTS = {  # what is done: a part of the message with the value, and one wi
     "model: id negative": (lambda: TINY_MODEL(ids(1, 2, value=-3)), "Token id -3 is not in", "is this the tokenizer"),
     "model: one row": (lambda: TINY_MODEL(ids(3)), "not (3,)", "shape (batch, tokens)"),
     "model: nothing": (lambda: TINY_MODEL(ids(2, 0)), "not (2, 0)", "at least one each"),
+    "model: floats": (lambda: TINY_MODEL(torch.zeros(1, 2)), "torch.float32", "whole numbers"),
+    "model: a list": (lambda: TINY_MODEL([[1, 2]]), "list", "torch.tensor(ids)"),
+    "cache of other rows": (lambda: TINY_MODEL(ids(1, 3), cache=TINY_MODEL.new_cache(2)), "2 rows and 1", "new_cache"),
     "cache too short": (cache_too_short, "holds 2 positions and 0 are taken, so 3 more", "make a larger cache"),
 }
 

@@ -318,6 +318,25 @@ def test_any_loader_is_read_up_to_the_place(loader, first):
     assert list(stream) == [(first + i) % 5 for i in range(12)]
 
 
+class OnceOnly:
+    """A loader that can be read once, like a generator, and counts how often that is tried."""
+
+    def __init__(self, items):
+        self.items, self.passes = iter(items), 0
+
+    def __iter__(self):
+        self.passes += 1
+        assert self.passes < 5, "asked again and again, without end"
+        return self.items
+
+
+def test_a_loader_that_is_used_up_is_told():
+    stream = batches_from(OnceOnly([1, 2]))
+    assert [next(stream), next(stream)] == [1, 2]
+    with pytest.raises(ValueError, match="nothing left"):
+        next(stream)
+
+
 def test_what_a_loader_tells_of_itself():
     loader = create_dataloader(IDS, batch_size=4, context_length=5)
     assert (loader_length(loader), tokens_per_batch(loader)) == (4, 20)
@@ -397,6 +416,11 @@ BAD_INPUTS = {  # what is done: a part of the message with the value, and one wi
         "9 windows do not fill one batch of batch_size=12",
         "drop_last=False",
     ),
+    "negative seed": (load(IDS, context_length=4, seed=-1), "seed=-1", "a whole number, 0 or more"),
+    "rank too high": (load(IDS, context_length=4, rank=2, world_size=2), "rank=2", "give 0 to 1"),
+    "no processes": (load(IDS, context_length=4, world_size=0), "world_size=0", "a whole number of at least 1"),
+    "nothing may stay": (lambda: collate_padded([([1], [2])], max_length=0), "max_length=0", "at least 1"),
+    "less than nothing": (lambda: collate_padded([([1], [2])], max_length=-2), "max_length=-2", "at least 1"),
     "collating nothing": (lambda: collate_padded([]), "list of items is empty", "pass at least one"),
     "an empty item": (lambda: collate_padded([([1], [2]), ([], [])]), "Item 1 has 0 inputs", "at least one"),
     "unequal lengths": (lambda: collate_padded([([1, 2], [2])]), "2 inputs and 1 targets", "as many of both"),

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import nbformat
@@ -39,10 +40,21 @@ def clean(notebook: NotebookNode) -> None:
     for cell in notebook.cells:
         cell.metadata = {key: value for key, value in cell.metadata.items() if key == "tags"}
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if not is_progress_bar(output)]
+            cell.outputs = joined(output for output in cell.outputs if not is_progress_bar(output))
             for output in cell.outputs:
                 if "metadata" in output:
                     output.metadata = {}
+
+
+def joined(outputs: Iterable[NotebookNode]) -> list[NotebookNode]:
+    """The outputs with neighbouring pieces of one stream made one, as a person sees them."""
+    result = []
+    for output in outputs:
+        if result and output.output_type == "stream" and output.name == result[-1].get("name"):
+            result[-1].text += output.text
+        else:
+            result.append(output)
+    return result
 
 
 def is_progress_bar(output: NotebookNode) -> bool:

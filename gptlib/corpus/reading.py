@@ -78,11 +78,11 @@ def _sources_at(place: str | os.PathLike) -> list[Source]:
         return [Source(place, data=CORPORA[place]())]
     path = Path(place).expanduser()
     try:
-        if path.is_dir():
-            return [Source(file.name, file) for file in _texts_in(path)]
-        found, is_file = path.exists(), path.is_file()
+        found, is_folder, is_file = path.exists(), path.is_dir(), path.is_file()
     except OSError:  # the name is too long, say, because it is a text and not a path
-        found = is_file = False
+        found = is_folder = is_file = False
+    if is_folder:
+        return [Source(file.name, file) for file in _texts_in(path)]
     if is_file:
         return [Source(path.name, path)]
     if found:

@@ -20,9 +20,9 @@ from gptlib.files import write_atomically
 def split_text_file(
     path: str | Path, ratios: Ratios = RATIOS, ask: bool = True, *, strip_gutenberg: bool = False
 ) -> dict[str, Path]:
-    """Write train.txt, valid.txt and test.txt next to a UTF-8 text file; returns the three paths as a dict.
+    """Write train.txt, valid.txt and test.txt next to a UTF-8 text file.
 
-    Its keys are "train", "valid" and "test".
+    Returns their paths, with the keys "train", "valid", "test".
 
     Every byte of the file is in exactly one part, in order; parts end where lines do. With `strip_gutenberg` a
     Project-Gutenberg-style header and footer and surplus blank lines go first, and what is cut is clean text: no byte

@@ -26,9 +26,9 @@ def blocks(texts: str | Iterable[str]) -> Iterator[str]:
             f"train takes a str or an iterable of str, not {type(texts).__name__}; open a file with "
             f"open(path, encoding='utf-8') and pass that."
         )
-    whole = isinstance(texts, str)
+    pieces = (texts[i : i + BLOCK] for i in range(0, len(texts), BLOCK)) if isinstance(texts, str) else texts
     empty = True
-    for text in (texts[i : i + BLOCK] for i in range(0, len(texts), BLOCK)) if whole else texts:
+    for text in pieces:
         if not isinstance(text, str):
             raise TypeError(f"train got a {type(text).__name__} among its texts: each must be a str.")
         if text:

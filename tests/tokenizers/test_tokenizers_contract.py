@@ -24,6 +24,7 @@ from gptlib.tokenizers import (
     tokenizer_from_dict,
     train_tokenizer,
 )
+from gptlib.tokenizers.texts import whole_words
 
 TEXT = (
     "The miller's cat sat by the window and watched the rain.  'It won't stop,' said Ann, 'not before 12.'\n\n"
@@ -125,6 +126,19 @@ def test_a_streamed_text_trains_the_same_tokenizer(name, cut):
     }[cut]
     streamed = train_tokenizer(name, iter(pieces), SIZES[name])
     assert streamed.to_dict() == made(name).to_dict()
+
+
+def test_a_streamed_text_is_never_held_whole():
+    lines = (f"line {i} of a text that has no end\n" for i in range(10**9))
+    pieces = [piece for piece, _ in zip(whole_words(lines), range(1000), strict=False)]
+    assert max(map(len, pieces)) < 100
+    assert "".join(pieces).startswith("line 0 of a text that has no end\nline 1 of")
+    assert max(map(len, whole_words("word " * 700_000))) <= 1_000_005
+
+
+def test_a_sentencepiece_model_depends_on_the_words_and_not_on_their_order():
+    lines = TEXT.splitlines()
+    assert SentencePieceTokenizer.train("\n".join(reversed(lines)), 310).model == made("sentencepiece").model
 
 
 @pytest.mark.parametrize("name", NAMES)
