@@ -7,6 +7,10 @@ from pathlib import Path
 
 from tools.refresh_notebooks import make_home
 
+# PyTorch's threads wait for each other by spinning. Where another process takes a core meanwhile, tiny tensors like
+# those of the tests then take up to a hundred times as long; asleep, they don't. Read when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 def pytest_configure(config):
     config.gptlib_home = None

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gptlib.checks import whole_number
+
 
 class KVCache:
     """The keys and values of every position seen so far, for every layer, in memory that is allocated once.
@@ -39,7 +41,12 @@ class KVCache:
 
         `length` does not move here, since every layer writes to the same positions: `advance` moves it, once.
         """
-        end = self.length + keys.shape[2]
+        rows, end = self.keys.shape[1], self.length + keys.shape[2]
+        if keys.shape[0] != rows:
+            raise ValueError(
+                f"The KV cache was made for {rows} rows and {keys.shape[0]} came; make one with "
+                f"model.new_cache({keys.shape[0]})."
+            )
         if end > self.max_length:
             raise ValueError(
                 f"The KV cache holds {self.max_length} positions and {self.length} are taken, so {keys.shape[2]} more "
@@ -88,7 +95,10 @@ class MultiHeadAttention(nn.Module):
 
     def __init__(self, emb_dim: int, n_heads: int, drop_rate: float = 0.0, qkv_bias: bool = False):
         super().__init__()
-        if n_heads < 1 or emb_dim % n_heads:
+        n_heads = whole_number("n_heads", n_heads, 1)
+        if not 0 <= drop_rate < 1:
+            raise ValueError(f"drop_rate={drop_rate!r} is out of range; give a number from 0 up to below 1.")
+        if emb_dim % n_heads:
             raise ValueError(
                 f"emb_dim={emb_dim} cannot be shared equally among n_heads={n_heads}; choose n_heads that divides it."
             )

@@ -5,13 +5,13 @@ needed to go on after an interruption, with any number of workers or processes.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from gptlib.checks import whole_number
 from gptlib.tokenizers import Tokenizer
 
 IGNORED = -100
@@ -34,8 +34,8 @@ class SlidingWindowDataset(Dataset):
     """
 
     def __init__(self, token_ids: Sequence[int] | np.ndarray | Tensor, context_length: int, stride: int | None = None):
-        self.context_length = _size("context_length", context_length)
-        self.stride = self.context_length if stride is None else _size("stride", stride)
+        self.context_length = whole_number("context_length", context_length, 1)
+        self.stride = self.context_length if stride is None else whole_number("stride", stride, 1)
         self.token_ids = _one_dimensional(token_ids)
         if len(self.token_ids) <= self.context_length:
             raise ValueError(
@@ -49,18 +49,13 @@ class SlidingWindowDataset(Dataset):
     def __getitem__(self, index: int | Sequence[int] | np.ndarray) -> tuple[Tensor, Tensor]:
         index = np.asarray(index)
         n = len(self)
-        if index.size and not (-n <= index.min() and index.max() < n):
-            raise IndexError(f"There are {n} windows, 0 to {n - 1}; window {index.max()} was asked for.")
+        outside = index[(index < -n) | (index >= n)]
+        if outside.size:
+            raise IndexError(f"There are {n} windows, 0 to {n - 1}; window {outside[0]} was asked for.")
         starts = (index % n) * self.stride
         positions = starts[..., None] + np.arange(self.context_length + 1)
         windows = torch.from_numpy(self.token_ids[positions].astype(np.int64))  # (..., context_length + 1)
         return windows[..., :-1].contiguous(), windows[..., 1:].contiguous()
-
-
-def _size(name: str, value: int) -> int:
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name}={value!r} is not a size; give a whole number of at least 1.")
-    return int(value)
 
 
 def _one_dimensional(token_ids: Sequence[int] | np.ndarray | Tensor) -> np.ndarray:
@@ -98,9 +93,13 @@ class BatchOrder(Sampler[np.ndarray]):
         rank: int = 0,
         world_size: int = 1,
     ):
-        self.n_windows, self.batch_size = n_windows, _size("batch_size", batch_size)
+        self.n_windows, self.batch_size = n_windows, whole_number("batch_size", batch_size, 1)
         self.shuffle, self.drop_last, self.seed = shuffle, drop_last, seed
-        self.rank, self.world_size = rank, world_size
+        self.rank, self.world_size = rank, whole_number("world_size", world_size, 1)
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank={rank} is not among {world_size} processes; give 0 to {world_size - 1}.")
+        if seed < 0:
+            raise ValueError(f"seed={seed} is out of range; give a whole number, 0 or more.")
         self.epoch = self.first_batch = 0
         if len(self) == 0:
             raise ValueError(
@@ -198,8 +197,13 @@ def batches_from(loader: Iterable, first: int = 0) -> Iterator:
         n = loader_length(loader)
         skip = first % n if n else first
     while True:
-        yield from islice(loader, skip, None)
-        skip = 0
+        read = 0
+        for read, batch in enumerate(loader, start=1):
+            if read > skip:
+                yield batch
+        if read == 0:
+            raise ValueError("The loader has nothing left; pass one that can be read again, a list or a DataLoader.")
+        skip = max(skip - read, 0)
 
 
 def collate_padded(
@@ -220,7 +224,7 @@ def collate_padded(
                 f"Item {i} has {len(inputs)} inputs and {len(targets)} targets; it needs as many of both, at least one."
             )
     length = max(len(inputs) for inputs, _ in items)
-    length = min(length, max_length) if max_length else length
+    length = length if max_length is None else min(length, whole_number("max_length", max_length, 1))
     batch = {
         "inputs": torch.full((len(items), length), pad_id),
         "targets": torch.full((len(items), length), IGNORED),

@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import RandomSampler, SequentialSampler
 
-from gptlib.datasets import IGNORED, SlidingWindowDataset
+from gptlib.datasets import IGNORED, BatchOrder, SlidingWindowDataset
 from gptlib.devices import autocast
 from gptlib.model import GPTModel, eval_mode
 
@@ -37,15 +38,13 @@ def evaluation_batches(loader: Iterable[Batch], n_batches: int | None = None) ->
     Windows of our own dataset are taken in reading order, whatever the loader's own order is, and the windows that
     do not fill a last batch come too. Of any other loader, the first n_batches of a pass are taken.
     """
-    dataset = getattr(loader, "dataset", None)
-    if not isinstance(dataset, SlidingWindowDataset):
-        for i, batch in enumerate(loader):
-            if n_batches is not None and i >= n_batches:
-                return
-            yield batch
+    dataset, sampler = getattr(loader, "dataset", None), getattr(loader, "sampler", None)
+    takes_all = isinstance(sampler, BatchOrder | SequentialSampler | RandomSampler)
+    if not isinstance(dataset, SlidingWindowDataset) or not takes_all:
+        yield from islice(loader, n_batches)
         return
     windows = np.arange(len(dataset))
-    batch_size = loader.sampler.batch_size if isinstance(loader, DataLoader) and loader.batch_size is None else 8
+    batch_size = sampler.batch_size if isinstance(sampler, BatchOrder) else loader.batch_size or 1
     if n_batches is not None and n_batches * batch_size < len(windows):
         windows = np.linspace(0, len(windows) - 1, n_batches * batch_size).astype(int)
     for start in range(0, len(windows), batch_size):
@@ -76,4 +75,4 @@ def evaluate_loss(
 
 def perplexity(loss: float) -> float:
     """exp(loss): among how many equally likely tokens the model is, on average, undecided."""
-    return math.exp(loss) if loss < 700 else math.inf
+    return math.inf if loss >= 700 else math.exp(loss)

@@ -3,7 +3,7 @@
 `next_token_probabilities` is all the mathematics; `generate_tokens` is the loop; the rest is getting text in and out.
 """
 
-import math
+import codecs
 import warnings
 from collections.abc import Iterator, Sequence
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gptlib.attention import KVCache
+from gptlib.checks import is_number, whole_number
 from gptlib.model import GPTModel, eval_mode
 from gptlib.tokenizers import Tokenizer
 
@@ -27,7 +28,8 @@ def next_token_probabilities(
     if temperature == 0:
         return torch.nn.functional.one_hot(logits.argmax(dim=-1), logits.shape[-1]).float()
     logits = logits.float()
-    # Only differences count; with the largest at 0, a tiny temperature can't overflow.
+    # Only differences count; with the largest at 0, a tiny temperature can't overflow. It must not become 0 in float32.
+    temperature = max(temperature, torch.finfo(logits.dtype).tiny)
     logits = (logits - logits.max(dim=-1, keepdim=True).values) / temperature
     if top_k is not None and top_k < logits.shape[-1]:
         values, tokens = logits.topk(top_k, dim=-1)
@@ -44,13 +46,12 @@ def next_token_probabilities(
 
 def check_sampling(max_new_tokens: int, temperature: float, top_k: int | None, top_p: float | None) -> None:
     """Raise ValueError, naming the parameter, where one of them makes no sense."""
-    if not isinstance(max_new_tokens, int) or max_new_tokens < 0:
-        raise ValueError(f"max_new_tokens={max_new_tokens!r} is no number of tokens; give a whole number, 0 or more.")
-    if not isinstance(temperature, int | float) or not (math.isfinite(temperature) and temperature >= 0):
+    whole_number("max_new_tokens", max_new_tokens, 0)
+    if not is_number(temperature) or temperature < 0:
         raise ValueError(f"temperature={temperature!r} is out of range; give 0 (always the likeliest token) or more.")
-    if top_k is not None and (not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1):
-        raise ValueError(f"top_k={top_k!r} is out of range; give a whole number of at least 1, or None for all tokens.")
-    if top_p is not None and not (isinstance(top_p, int | float) and 0 < top_p <= 1):
+    if top_k is not None:
+        whole_number("top_k", top_k, 1, ", or None for all tokens")
+    if top_p is not None and not (is_number(top_p) and 0 < top_p <= 1):
         raise ValueError(f"top_p={top_p!r} is out of range; give a number above 0 and at most 1, or None.")
 
 
@@ -82,10 +83,12 @@ def generate_tokens(
     seed: int | None = None,
     padding: Tensor | None = None,
     use_cache: bool = True,
+    vocab_size: int | None = None,
 ) -> Iterator[Tensor]:
     """Yield the next token of every row, (B,) int64, until max_new_tokens or until every row has had eos_id.
 
     ids (B, T): the prompts, with `padding` (B,) tokens of padding at the left of each. A finished row yields eos_id.
+    vocab_size: of a model that knows more tokens than its tokenizer (a padded vocabulary), only those below are drawn.
     Without a seed, PyTorch's global random state decides.
     """
     check_sampling(max_new_tokens, temperature, top_k, top_p)
@@ -94,7 +97,7 @@ def generate_tokens(
     ids = ids.to(model.device)
     batch, n = ids.shape
     context = model.config.context_length
-    if n + max_new_tokens - 1 > context:
+    if max_new_tokens and n + max_new_tokens - 1 > context:
         warnings.warn(
             f"The prompt of {n} tokens with {max_new_tokens} new ones is longer than the model's context of {context}; "
             f"only the last {context} tokens are seen from there on, and each new one takes longer.",
@@ -105,21 +108,21 @@ def generate_tokens(
     generator = None if seed is None else torch.Generator(ids.device).manual_seed(seed)
     finished = torch.zeros(batch, dtype=torch.bool, device=ids.device)
 
-    with eval_mode(model):
-        for _ in range(max_new_tokens):
-            logits = next_logits(model, ids, cache, padding)  # (B, V)
-            if temperature == 0:
-                token = logits.argmax(dim=-1)
-            else:
-                probabilities = next_token_probabilities(logits, temperature, top_k, top_p)
-                token = probabilities.multinomial(1, generator=generator)[:, 0]
-            if eos_id is not None:
-                token = token.masked_fill(finished, eos_id)
-                finished |= token == eos_id
-            yield token
-            if eos_id is not None and finished.all():
-                return
-            ids = torch.cat((ids, token[:, None]), dim=1)
+    for _ in range(max_new_tokens):
+        with eval_mode(model):  # not around the loop: whoever leaves the stream half read gets the model back as it was
+            logits = next_logits(model, ids, cache, padding)[:, :vocab_size]  # (B, V)
+        if temperature == 0:
+            token = logits.argmax(dim=-1)
+        else:
+            probabilities = next_token_probabilities(logits, temperature, top_k, top_p)
+            token = probabilities.multinomial(1, generator=generator)[:, 0]
+        if eos_id is not None:
+            token = token.masked_fill(finished, eos_id)
+            finished |= token == eos_id
+        yield token
+        if eos_id is not None and finished.all():
+            return
+        ids = torch.cat((ids, token[:, None]), dim=1)
 
 
 def _describe(ids) -> str:
@@ -138,6 +141,7 @@ def generate(
     seed: int | None = None,
     padding: Tensor | None = None,
     use_cache: bool = True,
+    vocab_size: int | None = None,
 ) -> Tensor:
     """Continue ids (batch, n) -> (batch, n + new), the prompt included; new is at most max_new_tokens.
 
@@ -146,7 +150,8 @@ def generate(
     options are those of `generate_tokens`. Raises ValueError, naming the parameter, where one makes no sense.
     """
     options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "eos_id": eos_id, "seed": seed}
-    tokens = list(generate_tokens(model, ids, max_new_tokens, **options, padding=padding, use_cache=use_cache))
+    options |= {"padding": padding, "use_cache": use_cache, "vocab_size": vocab_size}
+    tokens = list(generate_tokens(model, ids, max_new_tokens, **options))
     ids = ids.to(model.device)
     return torch.cat((ids, torch.stack(tokens, dim=1)), dim=1) if tokens else ids
 
@@ -187,11 +192,11 @@ def generate_text(
     prompts = [prompt] if isinstance(prompt, str) else list(prompt)
     if not prompts:
         raise ValueError("The list of prompts is empty; pass at least one prompt.")
-    if num_samples is not None and (not isinstance(num_samples, int) or num_samples < 1):
-        raise ValueError(f"num_samples={num_samples!r} is out of range; give a whole number of at least 1.")
+    if num_samples is not None:
+        whole_number("num_samples", num_samples, 1)
     prompts = [text for text in prompts for _ in range(num_samples or 1)]
     ids, padding = encode_prompts(tokenizer, prompts)
-    options.setdefault("eos_id", tokenizer.eos_id)
+    options = {"eos_id": tokenizer.eos_id, "vocab_size": tokenizer.vocab_size} | options
     out = generate(model, ids, max_new_tokens, padding=padding, **options)[:, ids.shape[1] :].tolist()
     texts = []
     for text, new in zip(prompts, out, strict=True):
@@ -210,18 +215,15 @@ def stream(model: GPTModel, tokenizer: Tokenizer, prompt: str, max_new_tokens: i
     if not isinstance(prompt, str):
         raise ValueError(f"stream() continues one prompt, a str, not {prompt!r}; use generate_text for several.")
     ids, _ = encode_prompts(tokenizer, [prompt])
-    options.setdefault("eos_id", tokenizer.eos_id)
-    waiting: list[int] = []
+    options = {"eos_id": tokenizer.eos_id, "vocab_size": tokenizer.vocab_size} | options
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     for token in generate_tokens(model, ids, max_new_tokens, **options):
         if token.item() == options["eos_id"]:
             break
-        waiting.append(token.item())
-        text = tokenizer.decode(waiting)
-        if text and not text.endswith("\N{REPLACEMENT CHARACTER}"):
+        if text := decoder.decode(tokenizer.token_bytes(token.item())):
             yield text
-            waiting.clear()
-    if waiting:
-        yield tokenizer.decode(waiting)
+    if rest := decoder.decode(b"", final=True):
+        yield rest
 
 
 def check_tokenizer(model: GPTModel, tokenizer: Tokenizer) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gptlib.attention import KVCache, MultiHeadAttention, attention_mask
+from gptlib.checks import is_number, whole_number
 
 
 @dataclass(frozen=True)
@@ -39,18 +40,14 @@ class GPTConfig:
 
     def __post_init__(self):
         for name in ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name}={value!r} is not a size; give a whole number of at least 1.")
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), 1))
         if self.emb_dim % self.n_heads:
             raise ValueError(
                 f"emb_dim={self.emb_dim} cannot be shared equally among n_heads={self.n_heads}; "
                 "choose n_heads that divides it."
             )
-        if isinstance(self.drop_rate, bool) or not isinstance(self.drop_rate, int | float):
-            raise ValueError(f"drop_rate={self.drop_rate!r} is not a number; give one from 0 up to below 1.")
-        if not 0 <= self.drop_rate < 1:
-            raise ValueError(f"drop_rate={self.drop_rate} is out of range; give a number from 0 up to below 1.")
+        if not is_number(self.drop_rate) or not 0 <= self.drop_rate < 1:
+            raise ValueError(f"drop_rate={self.drop_rate!r} is out of range; give a number from 0 up to below 1.")
         for name in ("qkv_bias", "weight_tying"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name}={getattr(self, name)!r} is neither True nor False; give one of them.")
@@ -242,6 +239,9 @@ class GPTModel(nn.Module):
         return (logits, attention) if return_attention else logits
 
     def _check_ids(self, ids: Tensor) -> None:
+        if not isinstance(ids, Tensor) or ids.dtype not in (torch.int64, torch.int32):
+            what = ids.dtype if isinstance(ids, Tensor) else type(ids).__name__
+            raise ValueError(f"The model takes a tensor of whole numbers, not {what}; pass torch.tensor(ids).long().")
         if ids.ndim != 2 or ids.numel() == 0:
             raise ValueError(
                 f"The model takes ids of shape (batch, tokens), at least one each, not {tuple(ids.shape)}."
@@ -272,9 +272,9 @@ class GPTModel(nn.Module):
         )
 
     def parameter_count(self, embeddings: bool = True) -> int:
-        """Number of parameters, tied ones counted once; without `embeddings`, the token and position tables left out.
+        """Number of parameters, tied ones counted once; without `embeddings`, those of tables only looked up left out.
 
-        An output head that is not tied does arithmetic and is counted either way.
+        Those are the positions, and the tokens unless they are tied: the output head multiplies and always counts.
         """
         count = sum(parameter.numel() for parameter in self.parameters())
         if not embeddings:
@@ -300,10 +300,12 @@ class GPTModel(nn.Module):
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Switch dropout off for a while; afterwards the model is in the mode that it was in."""
-    was_training = model.training
-    model.eval()
+    """Switch dropout off for a while; afterwards each module is in the mode that it was in."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
     try:
         yield
     finally:
-        model.train(was_training)
+        for module in training:
+            module.training = True

@@ -1,9 +1,9 @@
 """The options of a training run, in one place: for `train`, the command line, the YAML recipes and the checkpoint."""
 
-import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from gptlib.checks import is_number, whole_number
 from gptlib.devices import PRECISIONS
 
 
@@ -65,20 +65,19 @@ class TrainingConfig:
             value = getattr(self, name)
             if value is None and name in OPTIONAL:
                 continue
-            if not isinstance(value, int) or isinstance(value, bool) or value < lowest:
-                raise ValueError(f"{name}={value!r} is out of range; give a whole number of at least {lowest}.")
+            whole_number(name, value, lowest)
         for name in ("learning_rate", "min_learning_rate", "weight_decay", "grad_clip"):
             value = getattr(self, name)
             if value is None and name in OPTIONAL:
                 continue
-            if not _is_number(value) or value < 0 or (value == 0 and name == "learning_rate"):
+            if not is_number(value) or value < 0 or (value == 0 and name == "learning_rate"):
                 lowest = "above 0" if name == "learning_rate" else "of at least 0"
                 raise ValueError(f"{name}={value!r} is out of range; give a number {lowest}.")
         if self.min_learning_rate is not None and self.min_learning_rate > self.learning_rate:
             raise ValueError(
                 f"min_learning_rate={self.min_learning_rate} is above learning_rate={self.learning_rate}; lower it."
             )
-        if len(self.betas) != 2 or not all(_is_number(beta) and 0 <= beta < 1 for beta in self.betas):
+        if len(self.betas) != 2 or not all(is_number(beta) and 0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas={self.betas!r} is out of range; give two numbers from 0 up to below 1.")
         if self.lr_schedule not in ("cosine", "constant"):
             raise ValueError(f"lr_schedule={self.lr_schedule!r} is unknown; give 'cosine' or 'constant'.")
@@ -110,7 +109,3 @@ class TrainingConfig:
 
 
 OPTIONAL = {"epochs", "max_steps", "min_learning_rate", "lr_decay_steps", "eval_batches"}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,11 +1,5 @@
 """What several test modules share: small models with weights that matter, and their twins in `transformers`."""
 
-import os
-
-# PyTorch's threads wait for each other by spinning. Where another process takes a core meanwhile, tiny tensors like
-# those of the tests then take up to a hundred times as long; asleep, they don't. Read when torch is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 import pytest
 import torch
 from hypothesis import settings

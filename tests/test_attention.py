@@ -220,7 +220,7 @@ def cache_too_short():
 
 BAD_INPUTS = {  # what is done: a part of the message with the value, and one with the remedy
     "heads do not divide": (lambda: MultiHeadAttention(10, 3), "emb_dim=10", "n_heads=3; choose n_heads that divides"),
-    "no heads": (lambda: MultiHeadAttention(8, 0), "n_heads=0", "choose n_heads that divides it"),
+    "no heads": (lambda: MultiHeadAttention(8, 0), "n_heads=0", "at least 1"),
     "config: heads do not divide": (lambda: GPTModel(TINY | {"n_heads": 3}), "n_heads=3", "choose n_heads that"),
     "config: no layers": (lambda: GPTConfig(n_layers=0), "n_layers=0", "a whole number of at least 1"),
     "config: half a token": (lambda: GPTConfig(vocab_size=0.5), "vocab_size=0.5", "a whole number of at least 1"),

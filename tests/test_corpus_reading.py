@@ -1,40 +1,13 @@
-"""Texts in: files, folders, streams, named corpora, Project Gutenberg's wrapping; and every way in which they fail."""
+"""Texts in: files, folders, streams; and every way in which they fail."""
 
-import hashlib
-import http.server
-import threading
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gptlib.corpus import corpus_text, iter_text, named, prepare_corpus, read_text, reading, strip_gutenberg
+from gptlib.corpus import iter_text, prepare_corpus, read_text, reading
 from gptlib.corpus.reading import in_chunks
-
-BOOK = """The Project Gutenberg EBook of Pebbles, by A. Nobody
-
-This eBook is for the use of anyone anywhere.
-
-*** START OF THE PROJECT GUTENBERG EBOOK PEBBLES ***
-
-
-
-PEBBLES
-
-
-One pebble.
-
-*** not a marker ***
-Two pebbles.
-
-
-End of the Project Gutenberg EBook of Pebbles, by A. Nobody
-
-*** END OF THE PROJECT GUTENBERG EBOOK PEBBLES ***
-The licence goes on and on.
-"""
-STORY = "PEBBLES\n\nOne pebble.\n\n*** not a marker ***\nTwo pebbles.\n"
 
 
 def write(path, data):
@@ -130,122 +103,3 @@ def test_bad_texts_are_refused_in_a_sentence_with_the_remedy(tmp_path, case):
 def test_a_chunk_has_to_have_a_size(size):
     with pytest.raises(ValueError, match=rf"chunk_chars is {size}.*at least 1"):
         iter_text("python-docs", size)
-
-
-# Project Gutenberg
-
-
-def test_a_books_wrapping_goes_and_the_report_says_how_much():
-    text, report = strip_gutenberg(BOOK)
-    assert text == STORY
-    assert f"{len(BOOK) - len(STORY):,} of {len(BOOK):,} characters" in report
-    assert "1 header" in report
-    assert "6 surplus blank lines" in report
-
-
-@pytest.mark.parametrize(
-    ("start", "end"),
-    [
-        ("***START OF THIS PROJECT GUTENBERG EBOOK PEBBLES***", "***END OF THIS PROJECT GUTENBERG EBOOK PEBBLES***"),
-        (
-            "*** START OF THE PROJECT GUTENBERG EBOOK, PEBBLES\nAND OTHER STONES ***",
-            "End of Project Gutenberg's Pebbles",
-        ),
-        (
-            "*END*THE SMALL PRINT! FOR PUBLIC DOMAIN ETEXTS*Ver.04.29.93*END*",
-            "End of the Project Gutenberg Etext of P.",
-        ),
-        ("*** start of this ebook ***", "*** end of this ebook ***"),
-    ],
-)
-def test_variants_of_the_markers(start, end):
-    assert strip_gutenberg(f"A header\n{start}\n\n{STORY}\n{end}\nthe licence\n")[0] == STORY
-
-
-def test_books_one_after_another_and_half_wrapped_ones():
-    assert strip_gutenberg(BOOK + BOOK)[0] == f"{STORY}\n{STORY}"
-    assert strip_gutenberg("Just a\n\n\n\ntext.") == ("Just a\n\ntext.", strip_gutenberg("Just a\n\n\n\ntext.")[1])
-    assert strip_gutenberg(BOOK[: BOOK.index("End of")])[0] == STORY
-    assert strip_gutenberg(BOOK[BOOK.index("PEBBLES\n\n\nOne") :])[0] == STORY
-    chapter = "*** END OF CHAPTER ONE ***\nmore\n"
-    assert strip_gutenberg(chapter)[0] == chapter, "only a book's end is an end"
-    assert strip_gutenberg("x\n" * 60_000 + BOOK)[0].startswith("x\n" * 60_000), "no header is that long"
-
-
-def test_stripping_file_by_file_in_prepare_corpus(tmp_path):
-    files = [write(tmp_path / f"{k}.txt", BOOK) for k in range(3)]
-    meta = prepare_corpus(files, tmp_path / "out", "char", strip_gutenberg=True, progress=False)
-    assert sum(meta["characters"].values()) == 3 * len(STORY)
-    assert "3 header(s)" in meta["stripped"]
-    with pytest.raises(ValueError, match=r"Nothing of '0\.txt' is left"):
-        prepare_corpus(write(files[0], BOOK.split("\n\n\n")[0]), tmp_path / "out", "char", strip_gutenberg=True)
-
-
-# Corpora by name
-
-
-def test_python_docs_are_there_offline_and_always_the_same():
-    text = corpus_text("python-docs")
-    assert text == corpus_text("python-docs") == read_text("python-docs") == "".join(iter_text("python-docs", 999))
-    assert text.startswith('The "assert" statement')
-    assert len(text) > 300_000
-
-
-def test_an_unknown_corpus_is_refused_with_the_choices():
-    with pytest.raises(ValueError, match=r"'moby-dick' is no corpus: choose python-docs or tiny-shakespeare"):
-        corpus_text("moby-dick")
-
-
-@pytest.fixture
-def server(monkeypatch, tmp_path):
-    """A loopback server in the place of the real one; it answers with server.content."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.server.requests += 1
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(self.server.content)
-
-        def log_message(self, *_):
-            pass
-
-    content = b"First Citizen:\nBefore we proceed any further, hear me speak.\n"
-    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-    server.requests, server.content = 0, content
-    url = f"http://127.0.0.1:{server.server_port}/input.txt"
-    download = named._Download(url, len(content), hashlib.sha256(content).hexdigest())
-    monkeypatch.setattr(named, "_TINY_SHAKESPEARE", download)
-    monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setenv("GPTLIB_HOME", str(tmp_path))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_tiny_shakespeare_is_fetched_once_and_again_only_where_it_is_damaged(server, tmp_path):
-    file = tmp_path / "data" / "tiny-shakespeare.txt"
-    assert corpus_text("tiny-shakespeare").encode() == server.content == file.read_bytes()
-    assert read_text(["tiny-shakespeare"]).startswith("First")
-    assert server.requests == 1
-    write(file, server.content[:-5])
-    assert corpus_text("tiny-shakespeare").encode() == server.content == file.read_bytes()
-    assert server.requests == 2
-
-
-@pytest.mark.parametrize("change", [lambda c: c.upper(), lambda c: c[:-1], lambda c: c + b"!", lambda c: b""])
-def test_a_wrong_download_is_not_kept(server, tmp_path, change):
-    server.content = change(server.content)
-    with pytest.raises(FileNotFoundError, match=r"is not the 61 bytes expected.*save it as '.*tiny-shakespeare\.txt'"):
-        corpus_text("tiny-shakespeare")
-    assert not list(tmp_path.rglob("*.txt*"))
-
-
-def test_without_a_network_the_message_says_where_to_put_the_file(server, monkeypatch):
-    nowhere = named._Download("http://127.0.0.1:9/input.txt", 1, "")
-    monkeypatch.setattr(named, "_TINY_SHAKESPEARE", nowhere)
-    with pytest.raises(FileNotFoundError, match=r"could not be fetched.*save it as '.*data.tiny-shakespeare\.txt'"):
-        read_text("tiny-shakespeare")

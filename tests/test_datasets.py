@@ -171,6 +171,7 @@ def test_within_an_epoch_each_window_comes_once(options):
     for _ in range(3):
         batches = epoch_of(order)
         assert len(batches) == len(order)
+        assert all(batches)
         seen = [window for batch in batches for window in batch]
         assert len(set(seen)) == len(seen)
         assert set(seen) <= set(range(n))

@@ -69,10 +69,11 @@ def p_value(counts, probabilities):
 # The distribution
 
 
-LOGITS = hnp.arrays(
+LOGITS = hnp.arrays(  # all different, by 1/64 or more; ties have tests of their own
     np.float32,
     hnp.array_shapes(min_dims=2, max_dims=2, max_side=12),
-    elements=st.floats(-20, 20, width=32),
+    elements=st.integers(-1280, 1280).map(lambda i: i / 64),
+    unique=True,
 )
 
 
@@ -84,8 +85,9 @@ LOGITS = hnp.arrays(
     top_p=st.none() | st.sampled_from([1e-9, 0.5, 0.999, 1.0, 1]) | st.floats(0.01, 1),
 )
 def test_probabilities_equal_brute_force(logits, temperature, top_k, top_p):
-    assume(all(len(set(row)) == len(row) for row in logits.tolist()))  # ties have a test of their own
-    if top_p is not None:  # a sum so near to p falls to one side or the other by rounding
+    if top_p is not None:
+        assume(temperature < 1e3)  # so hot, all probabilities are the same but for rounding
+        # and a sum very near to p falls to one side or the other by rounding
         for row in logits:
             p = np.sort(expected_probabilities(row, temperature, top_k, None))[::-1]
             assume(top_p == 1 or np.abs(p.cumsum() - top_p).min() > 1e-5)
@@ -560,9 +562,9 @@ def text(prompt="ab", tokenizer=CHARS, **options):
 
 
 BAD_INPUTS = {  # what is done: a part of the message with the value, and one with the remedy
-    "tokens below 0": (call(max_new_tokens=-1), "max_new_tokens=-1", "a whole number, 0 or more"),
-    "half a token": (call(max_new_tokens=2.5), "max_new_tokens=2.5", "a whole number, 0 or more"),
-    "tokens as text": (call(max_new_tokens="9"), "max_new_tokens='9'", "a whole number, 0 or more"),
+    "tokens below 0": (call(max_new_tokens=-1), "max_new_tokens=-1", "a whole number of at least 0"),
+    "half a token": (call(max_new_tokens=2.5), "max_new_tokens=2.5", "a whole number of at least 0"),
+    "tokens as text": (call(max_new_tokens="9"), "max_new_tokens='9'", "a whole number of at least 0"),
     "temperature below 0": (call(temperature=-0.5), "temperature=-0.5", "give 0 (always the likeliest token) or more"),
     "temperature NaN": (call(temperature=math.nan), "temperature=nan", "give 0 (always the likeliest"),
     "temperature infinite": (call(temperature=math.inf), "temperature=inf", "give 0 (always the likeliest"),

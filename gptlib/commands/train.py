@@ -51,6 +51,12 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--ratios", type=tuple[float, float, float], default=(0.9, 0.05, 0.05), help="shares of train, val and test"
     )
+    parser.add_argument(
+        "--stride",
+        type=int | None,
+        default=None,
+        help="tokens from one training window to the next (default: context_length; 1 lets windows begin anywhere)",
+    )
     parser.add_argument("--init", type=str | None, default=None, help="start from the weights of this checkpoint")
     parser.add_argument("--resume", type=str | None, default=None, help="finish the run of this .last.pth")
     parser.add_argument(
@@ -80,7 +86,7 @@ def expand(arguments: list[str], parser) -> list[str]:
         content = load_training_state(find_checkpoint(resumed))
         notes = content["training"].get("notes") or {}
         defaults = {f"training.{k}": v for k, v in content["training"]["config"].items()}
-        parser.set_defaults(defaults | {k: v for k, v in notes.items() if k in ("data", "ratios")})
+        parser.set_defaults(defaults | {k: v for k, v in notes.items() if k in ("data", "ratios", "stride")})
     config = value_of("--config", long)
     if config is None and resumed is None and value_of("--init", long) is None:
         recipe = project_root() / "configs" / "quick.yaml"
@@ -121,7 +127,7 @@ def run(options, parser) -> int:
     corpus = load_corpus(data, tokenizer or options.tokenizer, vocab_size=options.vocab_size, ratios=options.ratios)
     torch.manual_seed(config.seed)
     model = stored.model if stored else GPTModel(replace(shape, vocab_size=corpus.tokenizer.vocab_size))
-    train_loader, val_loader, test_loader = loaders(corpus, model.config.context_length, config)
+    train_loader, val_loader, test_loader = loaders(corpus, model.config.context_length, options.stride, config)
 
     out = None if options.no_save else output_path(options, model.config)
     where = Path(data).resolve() if Path(data).exists() else data
@@ -133,7 +139,7 @@ def run(options, parser) -> int:
         tokenizer=corpus.tokenizer,
         out=out,
         resume=find_checkpoint(options.resume) if options.resume else None,
-        notes={"data": str(where), "ratios": list(options.ratios)},
+        notes={"data": str(where), "ratios": list(options.ratios), "stride": options.stride},
     )
     if out:
         model = load_checkpoint(out, model.device).model  # the best one, which need not be the last
@@ -166,10 +172,10 @@ def report(history: History, model: GPTModel, test_loader: DataLoader | None, ou
     print(f'Let it write: gptlib generate --load {out} --prompt "..."')
 
 
-def loaders(corpus: Corpus, context_length: int, config: TrainingConfig) -> tuple:
+def loaders(corpus: Corpus, context_length: int, stride: int | None, config: TrainingConfig) -> tuple:
     """Loaders for train, validation and test; None for a part that is too short for a window."""
     sizes = {"batch_size": config.batch_size, "context_length": context_length, "seed": config.seed}
-    train_loader = create_dataloader(corpus.train, **sizes)
+    train_loader = create_dataloader(corpus.train, **sizes, stride=stride)
     others = []
     for name, part in (("validation", corpus.val), ("test", corpus.test)):
         enough = len(part) > context_length
