@@ -170,28 +170,6 @@ def load_weights(path: str | Path, model: GPTModel, weights: Mapping[str, Tensor
     model.tie_weights()  # assigning makes two parameters of the tied one
 
 
-TRAINING_KEYS = {"config", "step", "tokens", "seconds", "best_loss", "batches_per_epoch", "precision"} | {
-    "optimizer",
-    "scaler",
-    "rng",
-    "history",
-}
-
-
-def load_training_state(path: str | Path) -> dict[str, Any]:
-    """The content of a .last.pth, to resume from. Raises CheckpointError where it holds no training state."""
-    content = read_checkpoint(path)
-    state = content.get("training")
-    if not isinstance(state, dict):
-        raise CheckpointError(
-            f"'{path}' holds a model but no training state to resume from; resume from '{last_path(path).name}', "
-            "or start a new run from its weights with --init."
-        )
-    if missing := sorted(TRAINING_KEYS - set(state)):
-        raise CheckpointError(f"'{path}' holds a training state without its '{missing[0]}'; use a complete file.")
-    return content
-
-
 def check_room(path: str | Path, model: nn.Module) -> None:
     """Raise CheckpointError where the folder of `path` can't be written, or its disk can't take a run's files.
 

@@ -15,24 +15,16 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from gptlib.checkpoints import (
-    CheckpointError,
-    best_path,
-    check_room,
-    last_path,
-    load_training_state,
-    load_weights,
-    save_checkpoint,
-    set_aside,
-)
+from gptlib.checkpoints import best_path, check_room, last_path, save_checkpoint, set_aside
 from gptlib.datasets import IGNORED, batches_from, loader_length, tokens_per_batch
 from gptlib.devices import autocast, peak_flops, pick_device, pick_precision, synchronize
 from gptlib.evaluation import Batch, evaluate_loss, inputs_and_targets, next_token_loss, perplexity
 from gptlib.generation import check_tokenizer, generate_text
 from gptlib.history import History, TensorBoardWriter, one_line
 from gptlib.interrupts import interruptible
-from gptlib.model import GPTConfig, GPTModel
+from gptlib.model import GPTModel
 from gptlib.optimizers import create_optimizer, learning_rate_at
+from gptlib.resuming import load_training_state, restore, state_of
 from gptlib.tokenizers import Tokenizer
 from gptlib.training_config import TrainingConfig
 
@@ -79,12 +71,12 @@ def train(
     if state is None:
         torch.manual_seed(config.seed)
     else:
-        run.restore(resume, state)
+        restore(run, resume, state)
     return run.go()
 
 
 class Run:
-    """The state of a run and its four moves: step, evaluate, save, restore."""
+    """A run: its state, and its moves: step, evaluate, save."""
 
     def __init__(
         self,
@@ -280,7 +272,7 @@ class Run:
             save_checkpoint(self.out, self.model, self.tokenizer)
             if val_loss is not None and recorded:
                 self.best_loss = val_loss
-        save_checkpoint(last_path(self.out), self.model, self.tokenizer, self.state())
+        save_checkpoint(last_path(self.out), self.model, self.tokenizer, state_of(self))
         self.history.save_csv(self.out.with_suffix(".csv"))
 
     def end_early(self) -> None:
@@ -295,62 +287,6 @@ class Run:
             val_loss = evaluate_loss(self.model, self.val_loader, n, precision=self.precision)
         self.save(val_loss, recorded=False)
         self.say(f"Stopped at step {self.step} of {self.total_steps}; resume with '{last_path(self.out)}'.")
-
-    def state(self) -> dict[str, Any]:
-        """All that a resumed run needs, as tensors and plain data."""
-        rng = {"cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            rng["cuda"] = torch.cuda.get_rng_state(self.device)
-        elif self.device.type == "mps":
-            rng["mps"] = torch.mps.get_rng_state()
-        return {
-            "config": self.config.to_dict(),
-            "step": self.step,
-            "total_steps": self.total_steps,
-            "tokens": self.tokens,
-            "seconds": self.seconds,
-            "best_loss": self.best_loss,
-            "batches_per_epoch": self.batches_per_epoch,
-            "precision": self.precision,
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "rng": rng,
-            "history": self.history.to_dict(),
-            "notes": self.notes,
-        }
-
-    def restore(self, path: str | Path, content: dict[str, Any]) -> None:
-        """Take over the state that `load_training_state` has read from `path`; CheckpointError where it can't fit."""
-        state = content["training"]
-        if GPTConfig.from_dict(content["config"]) != self.model.config:
-            raise CheckpointError(
-                f"'{path}' is of another model ({content['config']}) than the one to train "
-                f"({self.model.config.to_dict()}); make the model from the checkpoint's config."
-            )
-        if state["batches_per_epoch"] != self.batches_per_epoch:
-            raise CheckpointError(
-                f"'{path}' was trained on {state['batches_per_epoch']} batches an epoch, and this loader has "
-                f"{self.batches_per_epoch}; resume with the same text, batch_size and context_length."
-            )
-        if self.tokenizer is not None and content["tokenizer"] not in (None, self.tokenizer.to_dict()):
-            raise CheckpointError(f"'{path}' was trained with another tokenizer; resume with the one stored in it.")
-        load_weights(path, self.model, content["model"])
-        try:
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.scaler.load_state_dict(state["scaler"])
-            self.history = History.from_dict(state["history"])
-            torch.set_rng_state(state["rng"]["cpu"])
-        except (ValueError, KeyError, TypeError, RuntimeError) as error:
-            raise CheckpointError(f"'{path}' holds a training state that can't be used: {error}") from None
-        if self.device.type == "cuda" and "cuda" in state["rng"]:
-            torch.cuda.set_rng_state(state["rng"]["cuda"], self.device)
-        elif self.device.type == "mps" and "mps" in state["rng"]:
-            torch.mps.set_rng_state(state["rng"]["mps"])
-        self.step, self.tokens, self.seconds = state["step"], state["tokens"], state["seconds"]
-        self.best_loss, self.since = state["best_loss"], (state["tokens"], state["seconds"])
-        changed = {k: v for k, v in self.config.to_dict().items() if state["config"].get(k) != v}
-        self.say(f"Resumed '{path}' at step {self.step} of {self.total_steps}.")
-        self.say(*(f"Changed since: {k} was {state['config'].get(k)!r}, is {v!r}." for k, v in changed.items()))
 
     def compiled(self) -> Callable[[Tensor], Tensor]:
         """The model compiled, tried on one batch; or the plain one, with a message, where that fails."""

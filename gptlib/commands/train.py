@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
-from gptlib.checkpoints import best_path, find_checkpoint, last_path, load_checkpoint, load_training_state
+from gptlib.checkpoints import best_path, find_checkpoint, last_path, load_checkpoint
 from gptlib.corpus import Corpus, load_corpus
 from gptlib.datasets import create_dataloader
 from gptlib.evaluation import evaluate_loss, perplexity
@@ -19,6 +19,7 @@ from gptlib.files import project_root
 from gptlib.generation import generate_text
 from gptlib.history import History
 from gptlib.model import GPT_CONFIG_SMALL, GPTConfig, GPTModel
+from gptlib.resuming import load_training_state
 from gptlib.training import TrainingConfig, train
 
 USAGE = "gptlib train [--config FILE.yaml] [--data TEXT_OR_DIR] [--out FILE.pth] [OPTIONS]"
@@ -81,6 +82,8 @@ def expand(arguments: list[str], parser) -> list[str]:
             long.append(SHORT[short] + equals + value)
         else:  # -B16
             long.append(f"{SHORT[short]}={flag[2:]}")
+    if value_of("--tokenizer", long) and not value_of("--vocab-size", long):
+        long += ["--vocab-size", "null"]  # its own default, not the size that a recipe has for another tokenizer
     resumed = value_of("--resume", long)
     if resumed is not None:
         content = load_training_state(find_checkpoint(resumed))
@@ -124,7 +127,8 @@ def run(options, parser) -> int:
     start = options.resume or options.init
     stored = load_checkpoint(find_checkpoint(start)) if start else None
     tokenizer = stored.tokenizer if stored else None
-    corpus = load_corpus(data, tokenizer or options.tokenizer, vocab_size=options.vocab_size, ratios=options.ratios)
+    vocab_size = None if tokenizer else options.vocab_size
+    corpus = load_corpus(data, tokenizer or options.tokenizer, vocab_size=vocab_size, ratios=options.ratios)
     torch.manual_seed(config.seed)
     model = stored.model if stored else GPTModel(replace(shape, vocab_size=corpus.tokenizer.vocab_size))
     train_loader, val_loader, test_loader = loaders(corpus, model.config.context_length, options.stride, config)
