@@ -70,6 +70,16 @@ class GPTConfig:
         """The config as a plain dict, as it stands in a checkpoint."""
         return asdict(self)
 
+    # With these two, {**GPT_CONFIG_SMALL, "n_layers": 2} makes the dict that one means.
+    def keys(self) -> list[str]:
+        """The names of the fields, as a dict has them."""
+        return [field.name for field in fields(self)]
+
+    def __getitem__(self, key: str) -> int | float | bool | str:
+        if key not in self.keys():
+            raise KeyError(f"Unknown config key {key!r}; the keys are {', '.join(self.keys())}.")
+        return getattr(self, key)
+
 
 GPT_CONFIG_124M = GPTConfig()
 GPT_CONFIG_SMALL = GPTConfig(context_length=256, emb_dim=384, n_heads=6, n_layers=6)

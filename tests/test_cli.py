@@ -119,10 +119,10 @@ def test_the_recipes_of_the_repository_are_valid(recipe, capsys):
 
 
 def test_a_tokenizer_on_the_command_line_has_its_own_vocabulary_size(home):
-    (home / "r.yaml").write_text("tokenizer: bpe\nvocab_size: 300\n")
+    (home / "r.yaml").write_text("tokenizer: bpe\nvocab_size: 270\n")
     small = "-c 16 -e 8 -H 2 -b 1 -B 4 --training.max_steps 1".split()
     main(["train", "--config", "r.yaml", *small, "--out", "a.pth"])
-    assert load_checkpoint("a.pth").tokenizer.vocab_size == 300
+    assert load_checkpoint("a.pth").tokenizer.vocab_size == 270
     main(["train", "--config", "r.yaml", *small, "--tokenizer", "gpt2", "--out", "b.pth"])
     assert load_checkpoint("b.pth").tokenizer.vocab_size == 50257
 

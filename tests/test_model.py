@@ -503,3 +503,11 @@ def test_a_sinusoidal_model_learns():
             for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
                 parameter -= 0.005 * gradient.sign()
     assert loss.item() < 0.3
+
+
+def test_a_config_unpacks_like_a_dict():
+    changed = {**GPT_CONFIG_SMALL, "n_layers": 2}
+    assert GPTModel(changed | {"vocab_size": 9}).config == GPTConfig(9, 256, 384, 6, 2)
+    assert GPT_CONFIG_SMALL["emb_dim"] == 384
+    with pytest.raises(KeyError, match="width"):
+        GPT_CONFIG_SMALL["width"]
