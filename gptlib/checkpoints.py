@@ -6,6 +6,7 @@ go on. Nothing is pickled but tensors and plain data, and no pickle is ever exec
 
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -54,6 +55,7 @@ def save_checkpoint(
         "tokenizer": tokenizer.to_dict() if tokenizer is not None else None,
     }
     if training is not None:
+        _check_plain(training)
         content["training"] = training
     try:
         with write_atomically(path) as file:
@@ -64,6 +66,17 @@ def save_checkpoint(
             f"The checkpoint '{path}' could not be written ({reason}); free some space or choose another folder. "
             "An earlier checkpoint of that name is as it was."
         ) from error
+
+
+def _check_plain(data: Any) -> None:
+    """Raise ValueError on what could be written, but would be refused on reading."""
+    if isinstance(data, Mapping):
+        data = [*data.keys(), *data.values()]
+    if isinstance(data, list | tuple):
+        for part in data:
+            _check_plain(part)
+    elif data is not None and type(data) not in (str, int, float, bool) and not isinstance(data, Tensor):
+        raise ValueError(f"{data!r} can't be stored in a checkpoint; use tensors, text, numbers, lists and dicts.")
 
 
 def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> Checkpoint:
@@ -77,8 +90,8 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> Che
     try:
         stored = content.get("tokenizer")
         tokenizer = None if stored is None else tokenizer_from_dict(stored)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"'{path}' holds a tokenizer that can't be used: {error}") from None
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+        raise _unfit(path, f"holds a tokenizer that can't be used ({_short(error)})") from None
     if tokenizer is not None and tokenizer.vocab_size > config.vocab_size:
         raise CheckpointError(
             f"'{path}' holds a tokenizer of {tokenizer.vocab_size} tokens and a model of {config.vocab_size}: "
@@ -95,6 +108,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"There is no checkpoint at '{path}'; `gptlib train --out {path}` makes one, or check the path."
         )
     try:
+        _check_sums(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises a dozen kinds, depending on where the file breaks
         raise CheckpointError(
@@ -103,13 +117,34 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         ) from None
     if not isinstance(content, dict) or "format" not in content:
         raise CheckpointError(f"'{path}' is not a checkpoint of gptlib (it has no 'format'); use a file it wrote.")
-    if content["format"] != FORMAT:
+    if type(content["format"]) is not int or content["format"] != FORMAT:
         raise CheckpointError(
-            f"'{path}' has the format {content['format']!r}, and this gptlib reads {FORMAT}; update gptlib."
+            f"'{path}' has the format {_short(repr(content['format']))}, and this gptlib reads {FORMAT}; update gptlib."
         )
     if not isinstance(content.get("config"), dict) or not isinstance(content.get("model"), Mapping):
         raise CheckpointError(f"'{path}' lacks its 'config' or its 'model'; use a complete file.")
     return content
+
+
+def _check_sums(path: Path) -> None:
+    """Compare the zip's check sums, which torch.load does not: a flipped bit would be another weight."""
+    if not zipfile.is_zipfile(path):
+        return  # torch.load says what it is
+    with zipfile.ZipFile(path) as archive:
+        if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+            raise ValueError("its parts are compressed")
+        if damaged := archive.testzip():
+            raise ValueError(f"the check sum of its part {damaged} is wrong")
+
+
+def _short(text: Any) -> str:
+    """An error or a value in one line of reasonable length, without a full stop."""
+    text = " ".join(str(text).split()).rstrip(".")
+    return text if len(text) <= 300 else f"{text[:140]} … {text[-140:]}"
+
+
+def _unfit(path: str | Path, what: str) -> CheckpointError:
+    return CheckpointError(f"'{path}' {what}; use a file that gptlib wrote.")
 
 
 def _first_sentence(error: Exception) -> str:
@@ -123,7 +158,7 @@ def _config(path: str | Path, content: dict[str, Any]) -> GPTConfig:
     try:
         return GPTConfig.from_dict(content["config"])
     except (ValueError, TypeError) as error:
-        raise CheckpointError(f"'{path}' holds a config that makes no model: {error}") from None
+        raise _unfit(path, f"holds a config that makes no model ({_short(error)})") from None
 
 
 def build_model(path: str | Path, config: GPTConfig, weights: Mapping[str, Tensor]) -> GPTModel:
@@ -131,11 +166,17 @@ def build_model(path: str | Path, config: GPTConfig, weights: Mapping[str, Tenso
 
     Raises CheckpointError, naming the tensor, where one is missing, surplus, of another shape or not a plain tensor.
     """
-    n_blocks = len({name.split(".")[1] for name in weights if str(name).startswith("blocks.")})
-    if n_blocks != config.n_layers:  # checked first: a config that lies could ask for a billion blocks
-        raise CheckpointError(f"'{path}' has the weights of {n_blocks} blocks, and its config says {config.n_layers}.")
-    with torch.device("meta"):
-        model = GPTModel(config)
+    parts = [name.split(".")[1] for name in weights if str(name).startswith("blocks.")]
+    n_blocks = len(set(parts))
+    # Checked first: a config that lies could ask for a billion blocks. A whole block has 11 tensors or more.
+    if n_blocks != config.n_layers or len(parts) < 11 * n_blocks:
+        tensors = f"{len(parts)} tensors of {n_blocks} blocks"
+        raise _unfit(path, f"has {tensors}, and its config says {config.n_layers} blocks")
+    try:
+        with torch.device("meta"):
+            model = GPTModel(config)
+    except (RuntimeError, TypeError, OverflowError):  # numbers that PyTorch can't multiply
+        raise _unfit(path, f"holds a config that makes no model ({_short(config)})") from None
     load_weights(path, model, weights, assign=True)
     return model
 
@@ -151,23 +192,36 @@ def load_weights(path: str | Path, model: GPTModel, weights: Mapping[str, Tensor
         weights.setdefault("output_head.weight", weights.get("token_embedding.weight"))
     expected = model.state_dict()
     if missing := [name for name in expected if weights.get(name) is None]:
-        raise CheckpointError(f"'{path}' lacks the tensor '{missing[0]}' that its config asks for.")
+        raise _unfit(path, f"lacks the tensor '{missing[0]}' that its config asks for")
     if surplus := [name for name in weights if name not in expected]:
-        raise CheckpointError(f"'{path}' has a tensor '{surplus[0]}' that its config has no place for.")
+        raise _unfit(path, f"has a tensor '{_short(surplus[0])}' that its config has no place for")
+    dtypes, places = set(), set()
     for name, wanted in expected.items():
         tensor = weights[name]
-        if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or not tensor.is_floating_point():
-            raise CheckpointError(f"'{path}' has no plain floating-point tensor as '{name}'.")
+        if not _is_plain(tensor):
+            raise _unfit(path, f"has no plain floating-point tensor as '{name}'")
         if tensor.shape != wanted.shape:
-            raise CheckpointError(
-                f"'{path}' has '{name}' in the shape {tuple(tensor.shape)}, and its config asks for "
-                f"{tuple(wanted.shape)}."
-            )
+            shapes = f"{tuple(tensor.shape)}, and its config asks for {tuple(wanted.shape)}"
+            raise _unfit(path, f"has '{name}' in the shape {shapes}")
         if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
-            raise CheckpointError(f"'{path}' has '{name}' with less data than its shape needs.")
+            raise _unfit(path, f"has '{name}' with less data than its shape needs")
+        if dtypes and tensor.dtype not in dtypes:
+            raise _unfit(path, f"has '{name}' as {tensor.dtype}, unlike the tensors before it")
+        dtypes.add(tensor.dtype)
+        # Each parameter in memory of its own: what is shared would be changed twice by a step.
+        weights[name] = tensor.clone() if tensor.data_ptr() in places else tensor.contiguous()
+        places.add(tensor.data_ptr())
     model.load_state_dict(weights, assign=assign)
-    model.requires_grad_(True)
+    if assign:
+        model.requires_grad_(True)
     model.tie_weights()  # assigning makes two parameters of the tied one
+
+
+def _is_plain(tensor: Any) -> bool:
+    """Whether it is an ordinary tensor of numbers that a model can compute with."""
+    if not isinstance(tensor, Tensor) or tensor.is_nested or tensor.layout != torch.strided or tensor.is_meta:
+        return False
+    return tensor.dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
 def check_room(path: str | Path, model: nn.Module) -> None:
@@ -222,14 +276,18 @@ def set_aside(path: str | Path) -> list[Path]:
     path = Path(path)
     for file in run_files(path):
         remove_leftovers(file)
+    board = path.with_suffix("")  # TensorBoard's folder, if it is one
+    has_board = board.is_dir() and any(board.glob("events.out.tfevents.*"))
     earlier = [file.stat().st_mtime for file in run_files(path) if file.exists()]
     if not earlier:
         return []
     date = datetime.fromtimestamp(max(earlier)).strftime("%Y.%m.%d_%H%M%S")
     kept, n = path.with_name(f"{path.stem}-{date}{path.suffix}"), 1
-    while any(file.exists() for file in run_files(kept)):
+    while any(file.exists() for file in (*run_files(kept), kept.with_suffix(""))):
         n += 1
         kept = path.with_name(f"{path.stem}-{date}-{n}{path.suffix}")
+    if has_board:
+        board.rename(kept.with_suffix(""))
     pairs = zip(run_files(path), run_files(kept), strict=True)
     return [file.rename(new) for file, new in pairs if file.exists()]
 

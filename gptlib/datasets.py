@@ -4,7 +4,9 @@ Which windows make up batch number b of a run is a pure function of the seed and
 needed to go on after an interruption, with any number of workers or processes.
 """
 
+import signal
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 
 import numpy as np
 import torch
@@ -162,8 +164,18 @@ def create_dataloader(
     # batch_size=None: the sampler's items are whole batches, and the dataset fetches each in one go. The loader has
     # a generator of its own, because it would draw from the global one, on which dropout depends.
     return DataLoader(
-        dataset, batch_size=None, sampler=order, num_workers=num_workers, generator=torch.Generator().manual_seed(seed)
+        dataset,
+        batch_size=None,
+        sampler=order,
+        num_workers=num_workers,
+        worker_init_fn=ignore_interrupts,
+        generator=torch.Generator().manual_seed(seed),
     )
+
+
+def ignore_interrupts(worker: int) -> None:
+    """Ctrl-C in a terminal reaches the workers too; it is for the process that trains to decide what it means."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def loader_length(loader: Iterable) -> int | None:
@@ -184,26 +196,36 @@ def tokens_per_batch(loader: Iterable) -> int | None:
     return None
 
 
-def batches_from(loader: Iterable, first: int = 0) -> Iterator:
+def batches_from(loader: Iterable, first: int = 0, seed: int = 0) -> Iterator:
     """The batches of a run from number `first` on, epoch after epoch, without end.
 
     A loader of `create_dataloader` begins there at once. Any other has to be read up to there, and gives the batches
     that the run would have seen only if each of its passes is in the same order.
     """
-    skip = 0
+    number = skip = 0
     if isinstance(getattr(loader, "sampler", None), BatchOrder):
         loader.sampler.set_position(first)
     elif first:
         n = loader_length(loader)
-        skip = first % n if n else first
+        number, skip = divmod(first, n) if n else (0, first)
     while True:
         read = 0
-        for read, batch in enumerate(loader, start=1):
+        for read, batch in enumerate(begin_pass(loader, seed, number), start=1):
             if read > skip:
                 yield batch
         if read == 0:
             raise ValueError("The loader has nothing left; pass one that can be read again, a list or a DataLoader.")
-        skip = max(skip - read, 0)
+        skip, number = max(skip - read, 0), number + 1
+
+
+def begin_pass(loader: Iterable, seed: int = 0, number: int = 0) -> Iterator:
+    """A pass over the loader. What it draws from PyTorch's random state to begin, as any DataLoader does, is a
+    function of (seed, number), and dropout does not notice it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed * 1_000_003 + number)
+        batches = iter(loader)
+        first = list(islice(batches, 1))
+    return chain(first, batches)
 
 
 def collate_padded(

@@ -1,5 +1,6 @@
 """Where to compute and in which precision: found by looking and by measuring, never guessed, always overridable."""
 
+import re
 import time
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
@@ -109,7 +110,7 @@ def peak_flops(device: torch.device, precision: str) -> float | None:
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
         for model, (half, full) in PEAK_TFLOPS.items():
-            if model in name:
+            if re.search(rf"\b{model}\b", name):  # "L4" is not an L40, nor "A10" an A1000
                 return 1e12 * (full if precision == "fp32" else half)
         return None
     return measured_flops(DTYPES[precision]) if device.type == "cpu" else None

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import RandomSampler, SequentialSampler
 
-from gptlib.datasets import IGNORED, BatchOrder, SlidingWindowDataset
+from gptlib.datasets import IGNORED, BatchOrder, SlidingWindowDataset, begin_pass
 from gptlib.devices import autocast
 from gptlib.model import GPTModel, eval_mode
 
@@ -41,7 +41,7 @@ def evaluation_batches(loader: Iterable[Batch], n_batches: int | None = None) ->
     dataset, sampler = getattr(loader, "dataset", None), getattr(loader, "sampler", None)
     takes_all = isinstance(sampler, BatchOrder | SequentialSampler | RandomSampler)
     if not isinstance(dataset, SlidingWindowDataset) or not takes_all:
-        yield from islice(loader, n_batches)
+        yield from islice(begin_pass(loader), n_batches)
         return
     windows = np.arange(len(dataset))
     batch_size = sampler.batch_size if isinstance(sampler, BatchOrder) else loader.batch_size or 1

@@ -5,6 +5,7 @@ Everything that gptlib writes goes through `write_atomically`. It knows nothing 
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,8 +53,10 @@ def _sync_folder(folder: Path) -> None:
 def remove_leftovers(path: str | Path) -> None:
     """Delete the temporary files that a killed `write_atomically(path)` has left in the folder of `path`."""
     path = Path(path)
-    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
-        leftover.unlink(missing_ok=True)
+    name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.tmp")  # not glob: a name may hold [ and *
+    for leftover in path.parent.iterdir() if path.parent.is_dir() else ():
+        if name.fullmatch(leftover.name):
+            leftover.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, data: Any) -> None:
@@ -73,7 +76,7 @@ def read_json(path: str | Path, what: str = "file") -> Any:
         raise FileNotFoundError(f"There is no {what} file at '{path}'; check the path.")
     try:
         return json.loads(path.read_bytes().decode("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"'{path}' is not a {what} file: it should hold JSON ({error}).") from None
 
 

@@ -45,8 +45,9 @@ class History:
     @property
     def best(self) -> dict[str, Any] | None:
         """The row with the lowest validation loss (training loss, where nothing was held out)."""
-        key = "val_loss" if self.rows and self.rows[0]["val_loss"] is not None else "train_loss"
-        return min(self.rows, key=lambda row: row[key], default=None)
+        held_out = [row for row in self.rows if row["val_loss"] is not None]
+        key = "val_loss" if held_out else "train_loss"
+        return min(held_out or self.rows, key=lambda row: row[key], default=None)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as it stands in a checkpoint."""
@@ -54,10 +55,12 @@ class History:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "History":
-        """The inverse of to_dict."""
+        """The inverse of to_dict. Raises ValueError, KeyError or TypeError where it is no history."""
+        if any(set(row) != set(COLUMNS) for row in data["rows"]):
+            raise ValueError("its history has other columns")
         return cls(
             rows=[dict(row) for row in data["rows"]],
-            step_losses=list(data["step_losses"]),
+            step_losses=[float(loss) for loss in data["step_losses"]],
             samples=[(step, text) for step, text in data["samples"]],
         )
 

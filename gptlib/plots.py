@@ -14,11 +14,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from gptlib.checks import whole_number
 from gptlib.files import write_atomically
 
 if TYPE_CHECKING:
     from gptlib.history import History
 
+DARK_ORANGE = "#A84600"  # ORANGE as text
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#6B6B6B"
 STYLE = {
     "figure.facecolor": "#FBFAF6",
@@ -75,6 +77,11 @@ def plot_losses(history: "History", ax: Axes | None = None, x: str = "step") -> 
     steps, places = history["step"], history[x]
     if history.step_losses and len(steps) > 1:
         every_step = np.interp(np.arange(1, len(history.step_losses) + 1), steps, places)
+        behind = len(history.step_losses) - steps[-1]  # steps since the last evaluation: on at the pace so far
+        if behind > 0:
+            every_step[-behind:] = places[-1] + np.arange(1, behind + 1) * (places[-1] - places[0]) / (
+                steps[-1] - steps[0]
+            )
         ax.plot(every_step, history.step_losses, color=GREY, alpha=0.25, linewidth=0.7, label="each batch")
     ax.plot(places, history["train_loss"], color=BLUE, marker="o", markersize=3, label="training")
     if any(loss is not None for loss in history["val_loss"]):
@@ -86,7 +93,7 @@ def plot_losses(history: "History", ax: Axes | None = None, x: str = "step") -> 
             textcoords="offset points",
             xytext=(0, 9),
             ha="center",
-            color=ORANGE,
+            color=DARK_ORANGE,
         )
     ax.set(xlabel=x if x != "seconds" else "seconds of training", ylabel="loss (nats a token)", title="Loss")
     ax.legend()
@@ -110,7 +117,16 @@ def plot_token_counts(
     top: int = 30,
 ) -> Axes:
     """How often the `top` commonest tokens occur; decode turns a list of ids into text (tokenizer.decode)."""
-    counts = np.bincount(np.asarray(token_ids))
+    token_ids = np.asarray(token_ids)
+    if token_ids.size == 0:
+        raise ValueError("There is no token to count; pass at least one id.")
+    if token_ids.ndim != 1 or not np.issubdtype(token_ids.dtype, np.integer) or token_ids.min() < 0:
+        raise ValueError(
+            f"Token ids are whole numbers from 0 on, in a row, not of shape {token_ids.shape}, type {token_ids.dtype} "
+            f"and lowest {token_ids.min()}; encode the text first."
+        )
+    whole_number("top", top, 1)
+    counts = np.bincount(token_ids)
     commonest = counts.argsort(kind="stable")[::-1][:top]
     commonest = commonest[counts[commonest] > 0]
     ax = new_axes(ax, (6.4, 0.9 + 0.19 * len(commonest)))
@@ -129,9 +145,11 @@ def plot_attention(weights, tokens: Sequence[str] | None = None, ax: Axes | None
 
     Raises ValueError where the weights are not one matrix.
     """
-    weights = np.asarray(weights.detach().cpu() if hasattr(weights, "detach") else weights)
-    if weights.ndim != 2:
+    weights = np.asarray(weights.detach().float().cpu() if hasattr(weights, "detach") else weights)
+    if weights.ndim != 2 or weights.size == 0:
         raise ValueError(f"The weights have the shape {weights.shape}; pass those of one head, (queries, keys).")
+    if tokens is not None and len(tokens) < max(weights.shape):
+        raise ValueError(f"There are {len(tokens)} tokens for weights of shape {weights.shape}; pass one for each key.")
     n = max(weights.shape)
     ax = new_axes(ax, (min(2.6 + 0.26 * n, 9), min(2.2 + 0.26 * n, 8.4)))
     image = ax.imshow(weights, cmap="cividis_r", vmin=0, vmax=max(float(weights.max()), 1e-9))

@@ -47,6 +47,8 @@ def load_training_state(path: str | Path) -> dict[str, Any]:
         )
     if missing := [key for key in KEYS if key not in state]:
         raise CheckpointError(f"'{path}' holds a training state without its '{missing[0]}'; use a complete file.")
+    if state["precision"] not in ("fp32", "bf16", "fp16") or not isinstance(state["config"], dict):
+        raise CheckpointError(f"'{path}' holds a training state that makes no sense; use another.")
     return content
 
 
@@ -59,12 +61,14 @@ def restore(run: "Run", path: str | Path, content: dict[str, Any]) -> None:
     check_same_run(run, path, content)
     load_weights(path, run.model, content["model"])
     try:
-        run.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(run.optimizer, state["optimizer"])
         run.scaler.load_state_dict(state["scaler"])
         run.history = History.from_dict(state["history"])
         set_random_state(run.device, state["rng"])
         run.step, run.tokens, run.seconds = int(state["step"]), int(state["tokens"]), float(state["seconds"])
         run.best_loss = float(state["best_loss"])
+        if run.step < 0 or len(run.history.step_losses) != run.step:
+            raise ValueError(f"{len(run.history.step_losses)} losses of {run.step} steps")
     except (ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
         raise CheckpointError(f"'{path}' holds a training state that can't be used ({error}); use another.") from None
     run.since = (run.tokens, run.seconds)
@@ -74,6 +78,19 @@ def restore(run: "Run", path: str | Path, content: dict[str, Any]) -> None:
     before = state["config"]
     changed = [name for name, value in run.config.to_dict().items() if before.get(name) != value]
     run.say(*(f"Changed since: {name} was {before.get(name)!r}, is {getattr(run.config, name)!r}." for name in changed))
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Take over the averages; betas, weight_decay and so on are those of this run. ValueError where they don't fit."""
+    options = [{name: value for name, value in g.items() if name != "params"} for g in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, option in zip(optimizer.param_groups, options, strict=True):
+        group.update(option)
+    for parameter, averages in optimizer.state.items():
+        for name in ("exp_avg", "exp_avg_sq"):
+            average = averages[name]
+            if not isinstance(average, torch.Tensor) or average.shape != parameter.shape:
+                raise ValueError(f"{name} does not fit its parameter")
 
 
 def check_same_run(run: "Run", path: str | Path, content: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ run ends in the same weights, bit for bit on one CPU, as if it had never stopped
 """
 
 import math
+import shutil
 import time
 from collections.abc import Callable, Iterable
 from itertools import islice
@@ -15,10 +16,19 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from gptlib.checkpoints import best_path, check_room, last_path, save_checkpoint, set_aside
+from gptlib.checkpoints import (
+    CheckpointError,
+    best_path,
+    check_room,
+    last_path,
+    run_files,
+    save_checkpoint,
+    set_aside,
+)
 from gptlib.datasets import IGNORED, batches_from, loader_length, tokens_per_batch
 from gptlib.devices import autocast, peak_flops, pick_device, pick_precision, synchronize
 from gptlib.evaluation import Batch, evaluate_loss, inputs_and_targets, next_token_loss, perplexity
+from gptlib.files import remove_leftovers, write_atomically
 from gptlib.generation import check_tokenizer, generate_text
 from gptlib.history import History, TensorBoardWriter, one_line
 from gptlib.interrupts import interruptible
@@ -66,12 +76,17 @@ def train(
     state = None if resume is None else load_training_state(resume)
     if resume is not None and out is None:
         out = best_path(resume)
+    if resume is not None and Path(out) == Path(resume):
+        raise CheckpointError(f"The best model would take the place of '{resume}'; give out, a name of its own.")
+    goes_on = resume is not None and last_path(out).resolve() == Path(resume).resolve()
     run = Run(model, train_loader, val_loader, config, tokenizer, out, state, verbose)
     run.notes, run.on_evaluation = notes, on_evaluation
     if state is None:
         torch.manual_seed(config.seed)
     else:
         restore(run, resume, state)
+        run.saved = f"'{resume}' (step {run.step})"
+    run.claim(None if resume is None else best_path(resume), goes_on)
     return run.go()
 
 
@@ -101,13 +116,15 @@ class Run:
         self.out = None if out is None else Path(out)
         if self.out is not None:
             check_room(self.out, model)
-            kept = set_aside(self.out) if state is None else []
-            self.say(*(f"An earlier run's {self.out.name} is kept as {path.name}." for path in kept[:1]))
+            if self.out.suffix != ".pth":
+                raise ValueError(f"out='{out}' is no checkpoint's name; give one that ends in .pth.")
 
         self.model = model.to(self.device)
         tokens = tokens_per_batch(train_loader) or config.batch_size * model.config.context_length
         # A resumed run keeps the precision it began with: measuring again could choose another.
-        precision = config.precision if state is None else state["training"]["precision"]
+        precision = config.precision
+        if state is not None and precision == "auto":
+            precision = state["training"]["precision"]
         self.precision, why = pick_precision(precision, self.device, model.config.emb_dim, tokens)
         self.peak_flops = peak_flops(self.device, self.precision)
         self.optimizer = create_optimizer(model, config.learning_rate, config.weight_decay, config.betas)
@@ -115,11 +132,37 @@ class Run:
         self.step = self.tokens = 0
         self.seconds, self.best_loss = 0.0, math.inf
         self.history = History()
+        self.saved = "none was written"  # the last good checkpoint
         self.since = (0, 0.0)  # tokens and seconds at the last evaluation
         self.say(
             f"{model.parameter_count():,} parameters on {self.device.type} ({why}); {self.total_steps} steps of "
             f"{tokens * config.gradient_accumulation_steps:,} tokens."
         )
+
+    def claim(self, best: Path | None, goes_on: bool) -> None:
+        """Make the place of `out` this run's own: nothing of an earlier run is lost, nothing half-written stays."""
+        if self.out is None:
+            return
+        if not goes_on:
+            kept = set_aside(self.out)
+            self.say(*(f"An earlier run's {self.out.name} is kept as {path.name}." for path in kept[:1]))
+        for file in run_files(self.out):
+            remove_leftovers(file)
+        if best is None:
+            return
+        if best.exists() and not self.out.exists():
+            with write_atomically(self.out) as file, best.open("rb") as stored:
+                shutil.copyfileobj(stored, file)
+        elif not self.out.exists():
+            self.best_loss = math.inf  # the best model is gone: the next one is the best there is
+        self.save_history()  # a run that was killed may lack its last row there
+
+    def save_history(self) -> None:
+        path = self.out.with_suffix(".csv")
+        try:
+            self.history.save_csv(path)
+        except OSError as error:
+            raise CheckpointError(f"'{path}' could not be written ({error.strerror}); make room for it.") from error
 
     def say(self, *lines: str) -> None:
         """Print, without tearing the progress bar apart."""
@@ -129,16 +172,17 @@ class Run:
 
     def go(self) -> History:
         """Train until the last step, or until Ctrl-C."""
-        batches = batches_from(self.train_loader, self.step * self.config.gradient_accumulation_steps)
+        first = self.step * self.config.gradient_accumulation_steps
+        batches = batches_from(self.train_loader, first, self.config.seed)
         self.forward = self.compiled() if self.config.compile else self.model
         self.board = None
         if self.config.tensorboard:
             folder = (self.out or Path("runs") / "gpt").with_suffix("")
             self.board = TensorBoardWriter(folder, self.history)
-        if self.step == 0:
-            self.evaluate_and_save()
-        self.model.train()
         with interruptible() as stop, self.progress() as bar:
+            if not self.history.rows:
+                self.evaluate_and_save()
+            self.model.train()
             while self.step < self.total_steps and not stop.is_set():
                 self.timed_step(list(islice(batches, self.config.gradient_accumulation_steps)), bar)
                 if self.step % self.config.eval_interval == 0 or self.step == self.total_steps:
@@ -184,10 +228,13 @@ class Run:
             total += loss.detach()
         if not math.isfinite(loss := total.item()):
             self.optimizer.zero_grad()
-            raise TrainingError(self.not_finite(loss))
-        if self.config.grad_clip:
-            self.scaler.unscale_(self.optimizer)
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
+            raise TrainingError(self.not_finite(f"The loss became {loss}"))
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip or math.inf)
+        # fp16's scaler expects gradients to overflow now and then, and skips such a step.
+        if not self.scaler.is_enabled() and not math.isfinite(norm):
+            self.optimizer.zero_grad()
+            raise TrainingError(self.not_finite(f"The gradient became {norm.item()}"))
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
@@ -207,11 +254,10 @@ class Run:
             decay_steps=c.lr_decay_steps or self.total_steps,
         )
 
-    def not_finite(self, loss: float) -> str:
-        good = f"'{last_path(self.out)}' (step {self.history.rows[-1]['step']})" if self.out else "none was written"
+    def not_finite(self, what: str, step: int = 1) -> str:
         return (
-            f"The loss became {loss} at step {self.step + 1}, with a learning rate of {self.learning_rate():.3g}; "
-            f"last good checkpoint: {good}. Lower learning_rate or raise warmup_steps, then start again."
+            f"{what} at step {self.step + step}, with a learning rate of {self.learning_rate():.3g}; "
+            f"last good checkpoint: {self.saved}. Lower learning_rate or raise warmup_steps, then start again."
         )
 
     def speed(self) -> float:
@@ -227,6 +273,9 @@ class Run:
         val_loss = None
         if self.val_loader is not None:
             val_loss = evaluate_loss(self.model, self.val_loader, n, precision=self.precision)
+        for loss in (train_loss, val_loss):
+            if loss is not None and not math.isfinite(loss):
+                raise TrainingError(self.not_finite(f"The loss became {loss}", 0))
         speed = self.speed() if self.step else None
         row = {
             "step": self.step,
@@ -273,7 +322,8 @@ class Run:
             if val_loss is not None and recorded:
                 self.best_loss = val_loss
         save_checkpoint(last_path(self.out), self.model, self.tokenizer, state_of(self))
-        self.history.save_csv(self.out.with_suffix(".csv"))
+        self.saved = f"'{last_path(self.out)}' (step {self.step})"
+        self.save_history()
 
     def end_early(self) -> None:
         """After Ctrl-C: keep what there is. The history gets no row, so that a resumed run has each once."""

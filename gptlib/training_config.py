@@ -77,8 +77,19 @@ class TrainingConfig:
             raise ValueError(
                 f"min_learning_rate={self.min_learning_rate} is above learning_rate={self.learning_rate}; lower it."
             )
-        if len(self.betas) != 2 or not all(is_number(beta) and 0 <= beta < 1 for beta in self.betas):
+        if (
+            not isinstance(self.betas, tuple)
+            or len(self.betas) != 2
+            or not all(is_number(beta) and 0 <= beta < 1 for beta in self.betas)
+        ):
             raise ValueError(f"betas={self.betas!r} is out of range; give two numbers from 0 up to below 1.")
+        for name in ("compile", "tensorboard"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name}={getattr(self, name)!r} is neither True nor False; give one of them.")
+        if not isinstance(self.device, str):
+            raise ValueError(f"device={self.device!r} is unknown; give 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'.")
+        if not isinstance(self.sample_prompt, str | None):
+            raise ValueError(f"sample_prompt={self.sample_prompt!r} is no text; give a text, or None for no samples.")
         if self.lr_schedule not in ("cosine", "constant"):
             raise ValueError(f"lr_schedule={self.lr_schedule!r} is unknown; give 'cosine' or 'constant'.")
         if self.precision not in PRECISIONS:

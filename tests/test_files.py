@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ from gptlib.files import project_root, read_json, remove_leftovers, write_atomic
 def test_an_exception_while_writing_leaves_the_old_file_and_nothing_else(tmp_path, error):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(error), write_atomically(path) as file:
+    with pytest.raises(error), write_atomically(path) as file:  # noqa: PT012 - the block is what is tested
         file.write(b"half of the n")
         raise error
     assert path.read_text() == "old"
@@ -40,8 +41,8 @@ def test_the_bytes_reach_the_disk_before_the_name_and_the_name_before_the_return
     fsync = os.fsync
 
     def watched(descriptor):
-        target = os.readlink(f"/proc/self/fd/{descriptor}")
-        events.append((target == str(tmp_path), path.exists()))
+        target = Path(f"/proc/self/fd/{descriptor}").readlink()
+        events.append((target == tmp_path, path.exists()))
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", watched)
@@ -200,7 +201,7 @@ def test_a_path_without_a_file_is_told_with_what_to_do(tmp_path, make):
 )
 def test_a_place_where_no_file_can_be_is_an_os_error_and_costs_nothing(tmp_path, make):
     (tmp_path / "file").write_text("content")
-    with pytest.raises(OSError, match="folder|file"), write_atomically(make(tmp_path)) as file:
+    with pytest.raises(OSError, match=r"folder|file"), write_atomically(make(tmp_path)) as file:
         file.write(b"x")
     assert (tmp_path / "file").read_text() == "content"
     assert temporary_files(tmp_path) == []

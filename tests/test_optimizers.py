@@ -1,6 +1,7 @@
 """AdamW's groups, and the learning rate of each step, against values worked out by hand."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -38,8 +39,8 @@ def test_it_rises_then_never_rises_again_and_stays_between_its_ends(warmup, deca
     options = {"schedule": schedule, "peak": peak, "lowest": share * peak, "warmup_steps": warmup, "decay_steps": decay}
     rates = [learning_rate_at(step, **options) for step in range(260)]
     assert all(0 < rate <= peak * (1 + 1e-12) or (rate == 0 and share == 0) for rate in rates)
-    assert all(a < b for a, b in zip(rates[:warmup], rates[1:warmup], strict=False))
-    assert all(a >= b for a, b in zip(rates[warmup:], rates[warmup + 1 :], strict=False))
+    assert all(a < b for a, b in pairwise(rates[:warmup]))
+    assert all(a >= b for a, b in pairwise(rates[warmup:]))
     assert max(rates) == pytest.approx(peak)
     assert rates[-1] == pytest.approx(peak if schedule == "constant" else share * peak)
 
@@ -49,11 +50,10 @@ def test_matrices_decay_vectors_do_not_and_each_parameter_comes_once(tied):
     model = tiny_model(weight_tying=tied, qkv_bias=True, n_layers=2)
     optimizer = create_optimizer(model, 1e-3, 0.1, (0.9, 0.95))
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    decays = [
-        [names[id(p)] for p in group["params"]] for group in optimizer.param_groups if group["weight_decay"] == 0.1
-    ]
-    free = [[names[id(p)] for p in group["params"]] for group in optimizer.param_groups if group["weight_decay"] == 0]
-    decays, free = sum(decays, []), sum(free, [])
+    decays, free = (
+        [names[id(p)] for group in optimizer.param_groups if group["weight_decay"] == decay for p in group["params"]]
+        for decay in (0.1, 0.0)
+    )
     assert sorted(decays + free) == sorted(names.values())
     per_block = {"attention.c_attn", "attention.c_proj", "feed_forward.c_fc", "feed_forward.c_proj"}
     matrices = {f"blocks.{i}.{name}.weight" for i in range(2) for name in per_block}

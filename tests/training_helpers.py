@@ -4,11 +4,13 @@ import multiprocessing
 import os
 import re
 import signal
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm.auto import tqdm
 
 from gptlib.checkpoints import last_path
 from gptlib.datasets import create_dataloader
@@ -20,7 +22,7 @@ VOCAB = 23
 SHAPE = {"vocab_size": VOCAB, "context_length": 16, "emb_dim": 32, "n_heads": 2, "n_layers": 1, "drop_rate": 0.0}
 CHARACTERS = CharTokenizer.train("abcdefghijklmnopqrstuv\n")  # 23 of them
 MEASURED_TIME = ("tokens_per_second", "mfu", "seconds")
-TYPES_OF_REMEDY = r"\b(use|update|train|give|check|choose|resume|start|free|make|pass|lower|drop|install|save)\b"
+TYPES_OF_REMEDY = r"\b(use|update|train|give|check|choose|resume|start|free|make|pass|lower|encode)\b"
 
 
 def tiny_model(seed=0, **changes):
@@ -59,7 +61,8 @@ def config(**changes):
 
 def quietly(model, loader=None, val=None, cfg=None, **options):
     """train() without its progress bar, on the tiny text where no other is given."""
-    return train(model, loader or train_loader(), val, cfg or config(), verbose=False, **options)
+    loader = train_loader() if loader is None else loader
+    return train(model, loader, val, cfg or config(), verbose=False, **options)
 
 
 def weights(model):
@@ -162,12 +165,14 @@ def answer_of(target, *arguments, timeout=60):
 RUN = {"max_steps": 20, "gradient_accumulation_steps": 2, "eval_interval": 4, "learning_rate": 5e-3}
 
 
-def killable_run(connection, folder, seed, at=None, emb_dim=32):
+def killable_run(connection, folder, seed, at=None, emb_dim=32, hold=None):
     """Start the run of `folder`, or resume it where it was killed, and report each step; die inside a write if asked.
 
-    at: (n, position): in the n-th writing of a file, after so many bytes, or at "fsync", "replace" or "renamed".
+    at: (n, position, suffix): in the n-th writing of a file whose name ends so, after so many bytes, or at "fsync",
+    "replace" or "renamed". hold: the step at which to wait for the end, at the latest behind the last one.
     """
     torch.set_num_threads(1)
+    tqdm.set_lock(threading.RLock())  # its own is shared between processes, and a killed one never gives it back
     import gptlib.training as training
 
     out = Path(folder) / "gpt.pth"
@@ -176,6 +181,8 @@ def killable_run(connection, folder, seed, at=None, emb_dim=32):
 
     def reporting_step(run, batches):
         connection.send(("step", run.step))
+        if run.step == hold:
+            connection.recv()
         return step(run, batches)
 
     training.Run.training_step = reporting_step
@@ -186,17 +193,19 @@ def killable_run(connection, folder, seed, at=None, emb_dim=32):
     resume = last if last.exists() else None
     connection.send(("resumed from", training.load_training_state(last)["training"]["step"] if resume else None))
     quietly(model, loader, val_loader(), config(seed=seed, **RUN), out=out, resume=resume)
+    if hold is not None:
+        connection.recv()
     connection.send(("finished", None))
     connection.close()
 
 
-def die_inside_a_write(connection, nth, position):
-    """Let the nth file that this process writes be its last: SIGKILL there."""
+def die_inside_a_write(connection, nth, position, suffix=""):
+    """Let the nth file with that suffix that this process writes be its last: SIGKILL there."""
     import gptlib.checkpoints
     import gptlib.files
     import gptlib.history
 
-    state = {"files": 0, "name": ""}
+    state = {"files": 0, "name": "", "counts": False}
     write_atomically, fsync, replace = gptlib.files.write_atomically, os.fsync, Path.replace
 
     def end(where):
@@ -204,7 +213,7 @@ def die_inside_a_write(connection, nth, position):
         os.kill(os.getpid(), signal.SIGKILL)
 
     def chosen():
-        return state["files"] == nth + 1
+        return state["counts"] and state["files"] == nth + 1
 
     class Breaking:
         """The file, until so many bytes are written."""
@@ -229,7 +238,8 @@ def die_inside_a_write(connection, nth, position):
 
     @contextmanager
     def breaking(path, *mode):
-        state.update(files=state["files"] + 1, name=Path(path).name)
+        counts = Path(path).name.endswith(suffix)
+        state.update(files=state["files"] + counts, name=Path(path).name, counts=counts)
         with write_atomically(path, *mode) as file:
             yield Breaking(file)
 
@@ -250,17 +260,21 @@ def die_inside_a_write(connection, nth, position):
     os.fsync, Path.replace = breaking_fsync, breaking_replace
 
 
-def run_and_kill(folder, seed, rng, inside, emb_dim=32):
-    """Kill one child with SIGKILL: inside a write, or at any moment of any step; what happened, as a dict.
+def run_and_kill(folder, seed, rng, inside, emb_dim=32, early=False):
+    """Kill one child with SIGKILL: inside the writing of a checkpoint, or at any moment of any step; what happened.
 
-    "finished" is among its keys where the run was over before the blow fell.
+    "finished" is among the keys where the run was over before the blow fell, which it never is with `early`.
     """
     at = None
     if inside:
         position = rng.choice(["bytes"] * 5 + ["fsync", "replace", "renamed"])
-        at = (rng.randrange(7), rng.randrange(300_000) if position == "bytes" else position)
-    kill_step, seen = rng.randrange(RUN["max_steps"]), {"inside": ""}
-    with child(killable_run, str(folder), seed, at, emb_dim) as (process, connection):
+        position = rng.randrange(60_000 * (emb_dim // 32) ** 2) if position == "bytes" else position
+        at = (rng.randrange(2 if early else 8), position, ".pth")
+    kill_step, seen = rng.randrange(6 if early else RUN["max_steps"]), {"inside": ""}
+    with child(killable_run, str(folder), seed, at, emb_dim, None if inside else kill_step + 2) as (
+        process,
+        connection,
+    ):
         while True:
             try:
                 what, value = connection.recv()

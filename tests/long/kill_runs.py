@@ -2,8 +2,8 @@
 
     python tests/long/kill_runs.py 30 [--seeds 5] [--width 64]
 
-Half of the kills fall inside the writing of a file. A resumed run may be killed again. pytest does not collect this;
-a short version is tests/test_killed.py.
+Half of the kills fall inside the writing of a checkpoint. A resumed run may be killed again. pytest does not collect
+this; a short version is tests/test_killed.py.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def main() -> int:
     kills = inside = runs = failures = 0
     with tempfile.TemporaryDirectory() as folder:
         whole = [uninterrupted(Path(folder) / f"whole-{seed}", seed, options.width) for seed in range(options.seeds)]
-        print(LINE.format("kill", "seed", "killed at", "inside a write", "resumed from", "identical"))
+        print(LINE.format("kill", "seed", "killed at", "inside the writing of", "resumed from", "identical"))
         while kills < options.kills:
             seed = runs % options.seeds
             rows, unlike = killed_run(Path(folder) / f"run-{runs}", seed, options.width, whole[seed], rng)
@@ -41,7 +41,7 @@ def main() -> int:
                 verdict = f"no: {', '.join(unlike)}" if unlike else "yes"
                 print(LINE.format(kills, seed, f"step {row['step']}", row["inside"] or "-", resumed, verdict))
     print(
-        f"{kills} kills in {runs} runs over {options.seeds} seeds, {inside} of them inside a write; "
+        f"{kills} kills in {runs} runs over {options.seeds} seeds, {inside} inside the writing of a checkpoint; "
         f"{runs - failures} of {runs} runs identical to the uninterrupted ones ({time.perf_counter() - start:.0f} s)."
     )
     return 1 if failures or 3 * inside < kills else 0
@@ -63,7 +63,8 @@ def killed_run(folder: Path, seed: int, width: int, whole: dict, rng: random.Ran
         if rows:
             rows[-1]["from"] = seen["resumed from"]
         if "finished" not in seen:
-            rows.append({"step": seen.get("step", 0), "inside": seen["inside"]})
+            step = seen.get("step", seen["resumed from"])
+            rows.append({"step": step or 0, "inside": seen["inside"]})
         again = not rows or ("finished" not in seen and rng.random() < 0.4)
     if "from" not in rows[-1]:
         rows[-1]["from"] = finish(folder, seed, width)["resumed from"]
