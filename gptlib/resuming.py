@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gptlib.checkpoints import CheckpointError, last_path, load_weights, read_checkpoint
+from gptlib.checkpoints import CheckpointError, load_weights, read_checkpoint
 from gptlib.history import History
 from gptlib.model import GPTConfig
+from gptlib.run_files import last_path
 
 if TYPE_CHECKING:
     from gptlib.training import Run

@@ -5,7 +5,6 @@ run ends in the same weights, bit for bit on one CPU, as if it had never stopped
 """
 
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterable
 from itertools import islice
@@ -16,25 +15,17 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from gptlib.checkpoints import (
-    CheckpointError,
-    best_path,
-    check_room,
-    last_path,
-    run_files,
-    save_checkpoint,
-    set_aside,
-)
+from gptlib.checkpoints import CheckpointError, save_checkpoint
 from gptlib.datasets import IGNORED, batches_from, loader_length, tokens_per_batch
 from gptlib.devices import autocast, peak_flops, pick_device, pick_precision, synchronize
 from gptlib.evaluation import Batch, evaluate_loss, inputs_and_targets, next_token_loss, perplexity
-from gptlib.files import remove_leftovers, write_atomically
 from gptlib.generation import check_tokenizer, generate_text
 from gptlib.history import History, TensorBoardWriter, one_line
 from gptlib.interrupts import interruptible
 from gptlib.model import GPTModel
 from gptlib.optimizers import create_optimizer, learning_rate_at
 from gptlib.resuming import load_training_state, restore, state_of
+from gptlib.run_files import best_path, check_room, claim, last_path
 from gptlib.tokenizers import Tokenizer
 from gptlib.training_config import TrainingConfig
 
@@ -78,7 +69,6 @@ def train(
         out = best_path(resume)
     if resume is not None and Path(out) == Path(resume):
         raise CheckpointError(f"The best model would take the place of '{resume}'; give out, a name of its own.")
-    goes_on = resume is not None and last_path(out).resolve() == Path(resume).resolve()
     run = Run(model, train_loader, val_loader, config, tokenizer, out, state, verbose)
     run.notes, run.on_evaluation = notes, on_evaluation
     if state is None:
@@ -86,7 +76,12 @@ def train(
     else:
         restore(run, resume, state)
         run.saved = f"'{resume}' (step {run.step})"
-    run.claim(None if resume is None else best_path(resume), goes_on)
+    if run.out:
+        kept = claim(run.out, resume)
+        run.say(*(f"An earlier run's {run.out.name} is kept as {path.name}." for path in kept[:1]))
+        if resume is not None:
+            run.best_loss = run.best_loss if run.out.exists() else math.inf  # best of what there still is
+            run.save_history()  # a run that was killed may lack its last row there
     return run.go()
 
 
@@ -138,24 +133,6 @@ class Run:
             f"{model.parameter_count():,} parameters on {self.device.type} ({why}); {self.total_steps} steps of "
             f"{tokens * config.gradient_accumulation_steps:,} tokens."
         )
-
-    def claim(self, best: Path | None, goes_on: bool) -> None:
-        """Make the place of `out` this run's own: nothing of an earlier run is lost, nothing half-written stays."""
-        if self.out is None:
-            return
-        if not goes_on:
-            kept = set_aside(self.out)
-            self.say(*(f"An earlier run's {self.out.name} is kept as {path.name}." for path in kept[:1]))
-        for file in run_files(self.out):
-            remove_leftovers(file)
-        if best is None:
-            return
-        if best.exists() and not self.out.exists():
-            with write_atomically(self.out) as file, best.open("rb") as stored:
-                shutil.copyfileobj(stored, file)
-        elif not self.out.exists():
-            self.best_loss = math.inf  # the best model is gone: the next one is the best there is
-        self.save_history()  # a run that was killed may lack its last row there
 
     def save_history(self) -> None:
         path = self.out.with_suffix(".csv")

@@ -44,10 +44,11 @@ from training_helpers import (
 )
 
 import gptlib.training
-from gptlib.checkpoints import CheckpointError, last_path, load_checkpoint, run_files, save_checkpoint
+from gptlib.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from gptlib.datasets import IGNORED, collate_padded
 from gptlib.evaluation import evaluate_loss
 from gptlib.history import COLUMNS
+from gptlib.run_files import last_path, run_files
 from gptlib.tokenizers import CharTokenizer
 from gptlib.training import TrainingConfig, TrainingError, train
 

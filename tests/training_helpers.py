@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from gptlib.checkpoints import last_path
 from gptlib.datasets import create_dataloader
 from gptlib.model import GPTModel
+from gptlib.run_files import last_path
 from gptlib.tokenizers import CharTokenizer
 from gptlib.training import TrainingConfig, train
 

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from gptlib.checkpoints import find_checkpoint, load_checkpoint
+from gptlib.checkpoints import load_checkpoint
 from gptlib.devices import pick_device
 from gptlib.generation import generate_text, stream
+from gptlib.run_files import find_checkpoint
 
 USAGE = 'gptlib generate [N] --load FILE --prompt "TEXT" [OPTIONS]'
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
-from gptlib.checkpoints import best_path, find_checkpoint, last_path, load_checkpoint
+from gptlib.checkpoints import load_checkpoint
 from gptlib.corpus import Corpus, load_corpus
 from gptlib.datasets import create_dataloader
 from gptlib.evaluation import evaluate_loss, perplexity
@@ -20,6 +20,7 @@ from gptlib.generation import generate_text
 from gptlib.history import History
 from gptlib.model import GPT_CONFIG_SMALL, GPTConfig, GPTModel
 from gptlib.resuming import load_training_state
+from gptlib.run_files import best_path, find_checkpoint, last_path
 from gptlib.training import TrainingConfig, train
 
 USAGE = "gptlib train [--config FILE.yaml] [--data TEXT_OR_DIR] [--out FILE.pth] [OPTIONS]"

@@ -1,0 +1,119 @@
+"""The files of a run: their names, room for them, and keeping those of an earlier run."""
+
+import shutil
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+from torch import nn
+
+from gptlib.checkpoints import CheckpointError
+from gptlib.files import project_root, remove_leftovers, write_atomically
+
+
+def last_path(path: str | Path) -> Path:
+    """Where the run that writes its best model to `path` keeps its latest state: a.pth -> a.last.pth."""
+    path = Path(path)
+    return path.with_name(f"{path.stem}.last{path.suffix or '.pth'}")
+
+
+def best_path(path: str | Path) -> Path:
+    """Where the run that keeps its latest state in `path` writes its best model: a.last.pth -> a.pth."""
+    path = Path(path)
+    return path.with_name(f"{path.stem.removesuffix('.last')}{path.suffix or '.pth'}")
+
+
+def run_files(path: str | Path) -> list[Path]:
+    """All that the run of this name writes: best model, latest state, history, loss curve."""
+    path = Path(path)
+    return [path, last_path(path), path.with_suffix(".csv"), path.with_suffix(".png")]
+
+
+def check_room(path: str | Path, model: nn.Module) -> None:
+    """Raise CheckpointError where the folder of `path` can't be written, or its disk can't take a run's files.
+
+    A run needs room for its best model, and twice for its latest state (weights and AdamW's two averages), since a
+    new file is complete before the old one goes.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(f"'{path}' is a folder; give the name of a file, such as '{path / 'gpt.pth'}'.")
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    needed = 7 * weights
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            free = shutil.disk_usage(path.parent).free
+    except OSError as error:
+        raise CheckpointError(
+            f"The folder '{path.parent}' can't be written to ({error.strerror}); choose another place."
+        ) from None
+    if free < needed:
+        raise CheckpointError(
+            f"The disk of '{path.parent}' has {free / 1e9:.2f} GB free, and the run's checkpoints need up to "
+            f"{needed / 1e9:.2f} GB; free some space or choose another folder."
+        )
+
+
+def set_aside(path: str | Path) -> list[Path]:
+    """Rename what an earlier run has written under this name by its date, so that nothing is lost; the new names.
+
+    Example: trained_gpt2.pth, .last.pth, … -> trained_gpt2-2026.11.21_093000.pth, .last.pth, …
+    """
+    path = Path(path)
+    for file in run_files(path):
+        remove_leftovers(file)
+    board = path.with_suffix("")  # TensorBoard's folder, if it is one
+    has_board = board.is_dir() and any(board.glob("events.out.tfevents.*"))
+    earlier = [file.stat().st_mtime for file in run_files(path) if file.exists()]
+    if not earlier:
+        return []
+    date = datetime.fromtimestamp(max(earlier)).strftime("%Y.%m.%d_%H%M%S")
+    kept, n = path.with_name(f"{path.stem}-{date}{path.suffix}"), 1
+    while any(file.exists() for file in (*run_files(kept), kept.with_suffix(""))):
+        n += 1
+        kept = path.with_name(f"{path.stem}-{date}-{n}{path.suffix}")
+    if has_board:
+        board.rename(kept.with_suffix(""))
+    pairs = zip(run_files(path), run_files(kept), strict=True)
+    return [file.rename(new) for file, new in pairs if file.exists()]
+
+
+def claim(out: str | Path, resumed: str | Path | None = None) -> list[Path]:
+    """Make the names of `out` those of the run that begins; what an earlier run is kept as, if there was one.
+
+    resumed: the .last.pth that the run goes on from. Where that is the file beside `out`, the files are the run's own
+    already; where the run goes on under another name, its best model so far is copied there.
+    """
+    out, kept = Path(out), []
+    goes_on = resumed is not None and last_path(out).resolve() == Path(resumed).resolve()
+    if not goes_on:
+        kept = set_aside(out)
+    for file in run_files(out):
+        remove_leftovers(file)
+    if resumed is not None and best_path(resumed).exists() and not out.exists():
+        with write_atomically(out) as file, best_path(resumed).open("rb") as best:
+            shutil.copyfileobj(best, file)
+    return kept
+
+
+def find_checkpoint(name: str | Path) -> Path:
+    """The file that a user means: a path, a folder (its newest best checkpoint), or a bare name in model_weights/.
+
+    Raises FileNotFoundError, in one sentence, where none of them is there.
+    """
+    path = Path(name)
+    places = [path, Path(f"{name}.pth")]
+    if len(path.parts) == 1:
+        folder = project_root() / "model_weights"
+        places += [folder / path, folder / f"{name}.pth"]
+    for place in places:
+        if place.is_file():
+            return place
+        if place.is_dir():
+            best = [p for p in place.glob("*.pth") if not p.stem.endswith(".last")]
+            if best:
+                return max(best, key=lambda p: p.stat().st_mtime)
+    raise FileNotFoundError(
+        f"There is no checkpoint '{name}', here or in model_weights/; `gptlib train` makes one, or check the name."
+    )
