@@ -24,9 +24,14 @@ def best_path(path: str | Path) -> Path:
 
 
 def run_files(path: str | Path) -> list[Path]:
-    """All that the run of this name writes: best model, latest state, history, loss curve."""
+    """All that the run of this name writes: best model, latest state, history, loss curve, TensorBoard's folder."""
     path = Path(path)
-    return [path, last_path(path), path.with_suffix(".csv"), path.with_suffix(".png")]
+    return [path, last_path(path), path.with_suffix(".csv"), path.with_suffix(".png"), board_folder(path)]
+
+
+def board_folder(path: str | Path) -> Path:
+    """The folder of TensorBoard's files of the run, where it writes any."""
+    return Path(path).with_suffix(".tensorboard")
 
 
 def check_room(path: str | Path, model: nn.Module) -> None:
@@ -63,18 +68,14 @@ def set_aside(path: str | Path) -> list[Path]:
     path = Path(path)
     for file in run_files(path):
         remove_leftovers(file)
-    board = path.with_suffix("")  # TensorBoard's folder, if it is one
-    has_board = board.is_dir() and any(board.glob("events.out.tfevents.*"))
     earlier = [file.stat().st_mtime for file in run_files(path) if file.exists()]
     if not earlier:
         return []
     date = datetime.fromtimestamp(max(earlier)).strftime("%Y.%m.%d_%H%M%S")
     kept, n = path.with_name(f"{path.stem}-{date}{path.suffix}"), 1
-    while any(file.exists() for file in (*run_files(kept), kept.with_suffix(""))):
+    while any(file.exists() for file in run_files(kept)):
         n += 1
         kept = path.with_name(f"{path.stem}-{date}-{n}{path.suffix}")
-    if has_board:
-        board.rename(kept.with_suffix(""))
     pairs = zip(run_files(path), run_files(kept), strict=True)
     return [file.rename(new) for file, new in pairs if file.exists()]
 

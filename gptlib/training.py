@@ -25,7 +25,7 @@ from gptlib.interrupts import interruptible
 from gptlib.model import GPTModel
 from gptlib.optimizers import create_optimizer, learning_rate_at
 from gptlib.resuming import load_training_state, restore, state_of
-from gptlib.run_files import best_path, check_room, claim, last_path
+from gptlib.run_files import best_path, board_folder, check_room, claim, last_path
 from gptlib.tokenizers import Tokenizer
 from gptlib.training_config import TrainingConfig
 
@@ -101,6 +101,7 @@ class Run:
     ):
         self.config, self.tokenizer, self.verbose = config, tokenizer, verbose
         self.train_loader, self.val_loader = train_loader, val_loader
+        model = getattr(model, "_orig_mod", model)  # of a compiled model, the one it was made from
         self.device = pick_device(config.device)
         self.batches_per_epoch = loader_length(train_loader)
         self.total_steps = config.total_steps(self.batches_per_epoch)
@@ -154,8 +155,7 @@ class Run:
         self.forward = self.compiled() if self.config.compile else self.model
         self.board = None
         if self.config.tensorboard:
-            folder = (self.out or Path("runs") / "gpt").with_suffix("")
-            self.board = TensorBoardWriter(folder, self.history)
+            self.board = TensorBoardWriter(board_folder(self.out or Path("runs/gpt.pth")), self.history)
         with interruptible() as stop, self.progress() as bar:
             if not self.history.rows:
                 self.evaluate_and_save()
@@ -308,10 +308,11 @@ class Run:
         if self.out is None:
             self.say(f"Stopped at step {self.step} of {self.total_steps}; nothing was written, as no file was named.")
             return
-        n = self.config.eval_batches
+        if not all(parameter.isfinite().all() for parameter in self.model.parameters()):
+            raise TrainingError(self.not_finite("A weight became inf or nan", 0))
         val_loss = None
         if self.val_loader is not None:
-            val_loss = evaluate_loss(self.model, self.val_loader, n, precision=self.precision)
+            val_loss = evaluate_loss(self.model, self.val_loader, self.config.eval_batches, precision=self.precision)
         self.save(val_loss, recorded=False)
         self.say(f"Stopped at step {self.step} of {self.total_steps}; resume with '{last_path(self.out)}'.")
 

@@ -991,7 +991,9 @@ def test_an_earlier_runs_files_are_kept_and_it_is_said(tmp_path, capsys):
     assert identical(weights(load_checkpoint(kept[0]).model), weights(first))
     assert identical(weights(load_checkpoint(out).model), weights(second))
     folders = [path.name for path in tmp_path.iterdir() if path.is_dir()]
-    assert sorted(folders) == ["gpt", kept[0].stem], "the earlier run's TensorBoard folder is gone"
+    assert sorted(folders) == [f"{kept[0].stem}.tensorboard", "gpt.tensorboard"], (
+        "the earlier run's TensorBoard folder is gone"
+    )
 
 
 def test_a_run_that_is_refused_leaves_the_earlier_ones_files_in_place(tmp_path):
@@ -1046,7 +1048,7 @@ def test_tensorboard_shows_each_row_once_after_a_resumption(tmp_path):
     with pytest.raises(Died):
         quietly(half, None, val_loader(), cfg, out=tmp_path / "gpt.pth")
     history = quietly(tiny_model(), None, val_loader(), cfg, resume=tmp_path / "gpt.last.pth")
-    reader = EventAccumulator(str(tmp_path / "gpt")).Reload()
+    reader = EventAccumulator(str(tmp_path / "gpt.tensorboard")).Reload()
     for column in ("train_loss", "val_loss", "learning_rate"):
         events = reader.Scalars(column)
         assert [event.step for event in events] == history["step"] == [0, 2, 4, 6]
