@@ -152,7 +152,7 @@ def plot_attention(weights, tokens: Sequence[str] | None = None, ax: Axes | None
         raise ValueError(f"There are {len(tokens)} tokens for weights of shape {weights.shape}; pass one for each key.")
     n = max(weights.shape)
     ax = new_axes(ax, (min(2.6 + 0.26 * n, 9), min(2.2 + 0.26 * n, 8.4)))
-    image = ax.imshow(weights, cmap="cividis_r", vmin=0, vmax=max(float(weights.max()), 1e-9))
+    image = ax.imshow(weights, cmap="Blues", vmin=0, vmax=max(float(weights.max()), 1e-9))
     ax.grid(visible=False)
     if tokens is not None:
         labels = [token.replace("\n", "\\n").replace(" ", "␣") for token in tokens]

@@ -289,7 +289,7 @@ class Run:
         n = min(c.sample_tokens, max(self.model.config.context_length - 1, 1))
         text = generate_text(self.model, self.tokenizer, c.sample_prompt, n, temperature=0.8, top_k=50, seed=c.seed)
         self.history.samples.append((self.step, text))
-        self.say("  | " + text.strip().replace("\n", "\n  | "))
+        self.say(*(f"  | {line}" for line in text.splitlines() if line.strip()))
 
     def save(self, val_loss: float | None, recorded: bool = True) -> None:
         """The best model, where this is it, then the latest state and the history."""

@@ -170,6 +170,9 @@ class Broken:
     def decode(self, ids):
         return ""
 
+    def token_bytes(self, token_id):
+        return b""
+
     def save(self, path):
         Path(path).write_text("{}")
 

@@ -4,6 +4,8 @@ Short forms: -B batch_size, -l learning_rate, -c context_length, -e emb_dim, -H 
 -g generate. Any other field: --model.FIELD VALUE or --training.FIELD VALUE.
 """
 
+import shutil
+import sys
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -173,8 +175,16 @@ def report(history: History, model: GPTModel, test_loader: DataLoader | None, ou
     plots.save_figure(plots.plot_losses(history), out.with_suffix(".png"))
     print(f"Model: {out}\nLoss curve: {out.with_suffix('.png')}, its numbers: {out.with_suffix('.csv')}")
     if history.interrupted:
-        print(f"Finish the run: gptlib train --resume {last_path(out)}")
-    print(f'Let it write: gptlib generate --load {out} --prompt "..."')
+        print(f"Finish the run: {program()} train --resume {last_path(out)}")
+    print(f'Let it write: {program()} generate --load {out} --prompt "..."')
+
+
+def program() -> str:
+    """How `gptlib` is called from here: by its name, or by its path where the environment isn't activated."""
+    if shutil.which("gptlib"):
+        return "gptlib"
+    path = Path(sys.executable).parent / "gptlib"
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def loaders(corpus: Corpus, context_length: int, stride: int | None, config: TrainingConfig) -> tuple:
