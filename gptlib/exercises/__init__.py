@@ -1,0 +1,5 @@
+"""Exercises that check themselves, in the notebooks: `from gptlib.exercises import check, hint, solution, progress`."""
+
+from gptlib.exercises.core import check, hint, progress, reset, solution, statement
+
+__all__ = ["check", "hint", "progress", "reset", "solution", "statement"]
