@@ -127,6 +127,14 @@ def test_a_tokenizer_on_the_command_line_has_its_own_vocabulary_size(home):
     assert load_checkpoint("b.pth").tokenizer.vocab_size == 50257
 
 
+def test_epochs_on_the_command_line_take_the_place_of_a_recipes_steps(home):
+    (home / "r.yaml").write_text("tokenizer: char\ntraining: {max_steps: 3}\n")
+    small = "-c 16 -e 8 -H 2 -b 1 -B 64 --out a.pth".split()
+    main(["train", "--config", "r.yaml", *small, "--training.epochs", "1"])
+    config = load_checkpoint("a.last.pth").training["config"]
+    assert (config["epochs"], config["max_steps"]) == (1, None)
+
+
 def test_short_forms():
     long = expand(["-B8", "-l", "0.01", "-g=2", "--model.n_layers", "3", "--config", "x"], None)
     assert long[:4] == ["--training.batch_size=8", "--training.learning_rate", "0.01", "--generate=2"]

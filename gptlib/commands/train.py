@@ -87,6 +87,9 @@ def expand(arguments: list[str], parser) -> list[str]:
             long.append(f"{SHORT[short]}={flag[2:]}")
     if value_of("--tokenizer", long) and not value_of("--vocab-size", long):
         long += ["--vocab-size", "null"]  # its own default, not the size that a recipe has for another tokenizer
+    for given, other in (("epochs", "max_steps"), ("max_steps", "epochs")):
+        if value_of(f"--training.{given}", long) and not value_of(f"--training.{other}", long):
+            long += [f"--training.{other}", "null"]  # takes the place of what a recipe has
     resumed = value_of("--resume", long)
     if resumed is not None:
         content = load_training_state(find_checkpoint(resumed))

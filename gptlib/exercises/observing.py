@@ -101,8 +101,6 @@ def argument_names(exercise: CodeExercise, count: int) -> list[str]:
 class _Brief(reprlib.Repr):
     """Values in one line: long ones cut, tensors by dtype and shape, with their numbers where they are few."""
 
-    maxstring = maxlong = 60
-
     def repr_Tensor(self, value: Tensor, level: int) -> str:  # noqa: N802 - reprlib finds it by the type's name
         few = 0 < math.prod(value.shape) <= SMALL
         return kind_of(value) + (f": {self.repr1(_rounded(value.tolist()), level)}" if few else "")
@@ -114,6 +112,7 @@ class _Brief(reprlib.Repr):
 
 
 BRIEF = _Brief()
+BRIEF.maxstring = BRIEF.maxlong = 60  # characters
 
 
 def described(exercise: CodeExercise, case: tuple) -> str:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gptlib.exercises import check
 from gptlib.exercises.declaring import Choice, CodeExercise, Mistake, Prediction
 
 CELLS = count(1)
@@ -91,3 +92,15 @@ LETTER = Choice(
     choices={"a": ("first", "The first is too early."), "b": ("second", "The second is just right.")},
     answer="b",
 )
+
+
+def scaled(body: str, signature: str = "x, factor"):
+    """The verdict on a learner's `scale` with this body."""
+    lines = "\n".join(f"    {line}" for line in body.splitlines())
+    return check("scale", learn(f"def scale({signature}):\n{lines}\n", "scale"))
+
+
+def wrong(verdict) -> str:
+    """The whole text of a verdict that has to be "incorrect"."""
+    assert verdict.outcome == "incorrect"
+    return str(verdict)
