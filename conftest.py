@@ -22,4 +22,4 @@ def pytest_configure(config):
 def pytest_unconfigure(config):
     if config.gptlib_home:
         shutil.rmtree(config.gptlib_home, ignore_errors=True)
-        del os.environ["GPTLIB_HOME"]
+        del os.environ["GPTLIB_HOME"], os.environ["GPTLIB_DATA"]

@@ -23,6 +23,7 @@ def make_home(home: Path) -> None:
         shutil.copytree(ROOT / folder, home / folder, ignore=ignore_untracked, dirs_exist_ok=True)
     (home / "notebooks").mkdir(exist_ok=True)
     os.environ["GPTLIB_HOME"] = str(home)
+    os.environ["GPTLIB_DATA"] = str(home / "progress")  # an empty scoreboard, not yours
 
 
 def ignore_untracked(folder: str, names: list[str]) -> list[str]:
