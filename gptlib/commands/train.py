@@ -90,6 +90,8 @@ def expand(arguments: list[str], parser) -> list[str]:
     for given, other in (("epochs", "max_steps"), ("max_steps", "epochs")):
         if value_of(f"--training.{given}", long) and not value_of(f"--training.{other}", long):
             long += [f"--training.{other}", "null"]  # takes the place of what a recipe has
+    if value_of("--training.epochs", long) and not value_of("--stride", long):
+        long += ["--stride", "null"]  # an epoch is once over the text, even if a recipe lets windows begin anywhere
     resumed = value_of("--resume", long)
     if resumed is not None:
         content = load_training_state(find_checkpoint(resumed))
