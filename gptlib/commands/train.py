@@ -75,38 +75,53 @@ def add_arguments(parser) -> None:
 
 def expand(arguments: list[str], parser) -> list[str]:
     """Short forms written out, recipes found by name, and the options of a run to resume as the new defaults."""
-    long = []
-    for argument in arguments:
-        flag, equals, value = argument.partition("=")
-        short = next((s for s in SHORT if flag == s or (len(s) == 2 and flag.startswith(s) and flag[1] != "-")), None)
-        if short is None:
-            long.append(argument)
-        elif flag == short:
-            long.append(SHORT[short] + equals + value)
-        else:  # -B16
-            long.append(f"{SHORT[short]}={flag[2:]}")
-    if value_of("--tokenizer", long) and not value_of("--vocab-size", long):
-        long += ["--vocab-size", "null"]  # its own default, not the size that a recipe has for another tokenizer
-    for given, other in (("epochs", "max_steps"), ("max_steps", "epochs")):
-        if value_of(f"--training.{given}", long) and not value_of(f"--training.{other}", long):
-            long += [f"--training.{other}", "null"]  # takes the place of what a recipe has
-    if value_of("--training.epochs", long) and not value_of("--stride", long):
-        long += ["--stride", "null"]  # an epoch is once over the text, even if a recipe lets windows begin anywhere
-    resumed = value_of("--resume", long)
+    arguments = with_consequences([written_out(argument) for argument in arguments])
+    resumed = value_of("--resume", arguments)
     if resumed is not None:
         content = load_training_state(find_checkpoint(resumed))
         notes = content["training"].get("notes") or {}
         defaults = {f"training.{k}": v for k, v in content["training"]["config"].items()}
         parser.set_defaults(defaults | {k: v for k, v in notes.items() if k in ("data", "ratios", "stride")})
-    config = value_of("--config", long)
-    if config is None and resumed is None and value_of("--init", long) is None:
-        recipe = project_root() / "configs" / "quick.yaml"
-        return ["--config", str(recipe), *long] if recipe.is_file() else long
-    if config is not None and not Path(config).exists():
-        recipe = project_root() / "configs" / f"{Path(config).stem}.yaml"
-        if recipe.is_file():
-            long = [str(recipe) if a == config else a.replace(f"--config={config}", f"--config={recipe}") for a in long]
-    return long
+    return with_recipe(arguments)
+
+
+def written_out(argument: str) -> str:
+    """Example: "-B" -> "--training.batch_size", and "-B16" or "-B=16" -> "--training.batch_size=16" """
+    short, value = argument[:2], argument[2:].removeprefix("=")
+    if short not in SHORT:
+        return argument
+    return f"{SHORT[short]}={value}" if value else SHORT[short]
+
+
+def with_consequences(arguments: list[str]) -> list[str]:
+    """The arguments, with what of a recipe can't hold any longer beside them set back to nothing."""
+    given = {name for name in ("--tokenizer", "--vocab-size", "--stride") if value_of(name, arguments)}
+    given |= {name for name in ("--training.epochs", "--training.max_steps") if value_of(name, arguments)}
+    if "--tokenizer" in given:
+        arguments = unset("--vocab-size", arguments, given)  # the recipe's size is for another tokenizer
+    if "--training.epochs" in given:
+        arguments = unset("--training.max_steps", arguments, given)
+        arguments = unset("--stride", arguments, given)  # an epoch is once over the text
+    elif "--training.max_steps" in given:
+        arguments = unset("--training.epochs", arguments, given)
+    return arguments
+
+
+def unset(name: str, arguments: list[str], given: set[str]) -> list[str]:
+    return arguments if name in given else [*arguments, name, "null"]
+
+
+def with_recipe(arguments: list[str]) -> list[str]:
+    """The arguments, with the path of a recipe that is named, and with that of `quick` where a new run has none."""
+    config, folder = value_of("--config", arguments), project_root() / "configs"
+    if config is None:
+        fresh = value_of("--resume", arguments) is None and value_of("--init", arguments) is None
+        quick = folder / "quick.yaml"
+        return ["--config", str(quick), *arguments] if fresh and quick.is_file() else arguments
+    recipe = folder / f"{Path(config).stem}.yaml"
+    if Path(config).exists() or not recipe.is_file():
+        return arguments
+    return [str(recipe) if a == config else a.replace(f"--config={config}", f"--config={recipe}") for a in arguments]
 
 
 def value_of(option: str, arguments: list[str]) -> str | None:
