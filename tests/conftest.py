@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from corpus_helpers import TEXT
 from hypothesis import settings
 
+from gptlib.corpus import prepare_corpus
 from gptlib.model import GPTConfig, GPTModel
 
 settings.register_profile("gptlib", deadline=None)  # the machine is shared: a slow example is no failure
@@ -91,3 +93,17 @@ def make_twins():
         return ours, theirs
 
     return make
+
+
+@pytest.fixture
+def text_file(tmp_path):
+    """A file with a byte order mark and mixed line ends."""
+    (tmp_path / "input.txt").write_bytes(b"\xef\xbb\xbf" + TEXT.encode())
+    return tmp_path / "input.txt"
+
+
+@pytest.fixture
+def prepared(tmp_path, text_file):
+    """The folder that `prepare_corpus` makes of it."""
+    prepare_corpus(text_file, tmp_path / "out", "char", progress=False)
+    return tmp_path / "out"

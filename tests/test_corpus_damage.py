@@ -7,31 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from corpus_helpers import CLEAN, names_in
 
 from gptlib.corpus import load_prepared, load_tokens, prepare_corpus, preparing, split_text
 from gptlib.tokenizers import CharTokenizer
-
-TEXT = "".join(
-    f"{k}. The  miller's cat sat by the window —\n\n\tand watched   the rain, {k * 7} times.\r\n" for k in range(400)
-)
-CLEAN = TEXT.replace("\r\n", "\n")
-
-
-def names_in(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
-@pytest.fixture
-def text_file(tmp_path):
-    (tmp_path / "input.txt").write_bytes(b"\xef\xbb\xbf" + TEXT.encode())
-    return tmp_path / "input.txt"
-
-
-@pytest.fixture
-def prepared(tmp_path, text_file):
-    prepare_corpus(text_file, tmp_path / "out", "char", progress=False)
-    return tmp_path / "out"
-
 
 # Whole or not there
 

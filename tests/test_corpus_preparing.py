@@ -8,6 +8,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from corpus_helpers import CLEAN, names_in
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,27 +29,7 @@ from gptlib.corpus.encoding import encode_stream, token_dtype
 from gptlib.tokenizers import CharTokenizer, train_tokenizer
 
 FILES = ["gptlib_tokenizer.json", "meta.json", "test.bin", "train.bin", "val.bin"]
-TEXT = "".join(
-    f"{k}. The  miller's cat sat by the window —\n\n\tand watched   the rain, {k * 7} times.\r\n" for k in range(400)
-)
-CLEAN = TEXT.replace("\r\n", "\n")
 SPACES = st.text(st.sampled_from(list(" \n\t\r\x0b\x1c\x1f\x85\xa0\u2028\u3000ab1'.é中🙂")), max_size=60)
-
-
-def names_in(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
-@pytest.fixture
-def text_file(tmp_path):
-    (tmp_path / "input.txt").write_bytes(b"\xef\xbb\xbf" + TEXT.encode())
-    return tmp_path / "input.txt"
-
-
-@pytest.fixture
-def prepared(tmp_path, text_file):
-    prepare_corpus(text_file, tmp_path / "out", "char", progress=False)
-    return tmp_path / "out"
 
 
 @pytest.mark.parametrize("name", ["word", "char", "bpe", "sentencepiece", "gpt2"])
