@@ -1,0 +1,74 @@
+"""Loss and learning rate of a run, drawn from its history."""
+
+from typing import TYPE_CHECKING
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+
+from gptlib.plots.base import BLUE, DARK_ORANGE, GREEN, GREY, ORANGE, in_style, new_axes
+
+if TYPE_CHECKING:
+    from gptlib.history import History
+
+
+@in_style
+def plot_losses(history: "History", ax: Axes | None = None, x: str = "step") -> Axes:
+    """Training and validation loss, in nats a token, against "step", "tokens" or "seconds"; batch losses behind them.
+
+    The lowest validation loss is marked, since the weights of that step are the ones that are kept.
+    Raises ValueError where x is none of the three.
+    """
+    if x not in ("step", "tokens", "seconds"):
+        raise ValueError(f"x={x!r} can't be an axis; give 'step', 'tokens' or 'seconds'.")
+    ax = new_axes(ax)
+    steps, places = history["step"], history[x]
+    if history.step_losses and len(steps) > 1:
+        every_step = np.interp(np.arange(1, len(history.step_losses) + 1), steps, places)
+        behind = len(history.step_losses) - steps[-1]  # steps since the last evaluation: on at the pace so far
+        if behind > 0:
+            every_step[-behind:] = places[-1] + np.arange(1, behind + 1) * (places[-1] - places[0]) / (
+                steps[-1] - steps[0]
+            )
+        ax.plot(every_step, history.step_losses, color=GREY, alpha=0.25, linewidth=0.7, label="each batch")
+    ax.plot(places, history["train_loss"], color=BLUE, marker="o", markersize=3, label="training")
+    if any(loss is not None for loss in history["val_loss"]):
+        ax.plot(places, history["val_loss"], color=ORANGE, linestyle="--", marker="s", markersize=3, label="validation")
+        best = history.best
+        ax.annotate(
+            f"{best['val_loss']:.3f}",
+            (best[x], best["val_loss"]),
+            textcoords="offset points",
+            xytext=(0, 9),
+            ha="center",
+            color=DARK_ORANGE,
+        )
+    ax.set(xlabel=x if x != "seconds" else "seconds of training", ylabel="loss (nats a token)", title="Loss")
+    ax.legend()
+    return ax
+
+
+@in_style
+def plot_learning_rate(history: "History", ax: Axes | None = None) -> Axes:
+    """The learning rate at each evaluation of a run."""
+    ax = new_axes(ax)
+    ax.plot(history["step"], history["learning_rate"], color=GREEN, marker="o", markersize=3)
+    ax.set(xlabel="step", ylabel="learning rate", title="Learning rate", ylim=(0, None))
+    return ax
+
+
+class LiveLosses:
+    """A loss curve in Jupyter, redrawn in place at each evaluation: `train(..., on_evaluation=LiveLosses())`."""
+
+    def __init__(self):
+        self.handle = None
+
+    def __call__(self, history: "History") -> None:
+        from IPython.display import display
+
+        figure = plot_losses(history).figure
+        if self.handle is None:
+            self.handle = display(figure, display_id=True)
+        else:
+            self.handle.update(figure)
+        plt.close(figure)  # else Jupyter would show it once more at the end of the cell

@@ -1,0 +1,32 @@
+"""The library's own source, shown where a chapter has just derived it: defined once, read in two places."""
+
+import inspect
+import textwrap
+
+
+class Source:
+    """Code that Jupyter renders as highlighted Python, and a terminal as it stands."""
+
+    def __init__(self, code: str):
+        self.code = code
+
+    def _repr_markdown_(self) -> str:
+        return f"```python\n{self.code}\n```"
+
+    def __repr__(self) -> str:
+        return self.code
+
+
+def show_source(*objects) -> Source:
+    """The source of functions, classes and methods as it stands in gptlib, each under a comment that says where.
+
+    Raises TypeError for what has no source in Python (a number, a built-in function).
+    """
+    pieces = []
+    for shown in objects:
+        try:
+            code = textwrap.dedent(inspect.getsource(shown)).rstrip()
+        except (TypeError, OSError):
+            raise TypeError(f"{shown!r} has no source to show; pass a function, a class or a method.") from None
+        pieces.append(f"# {shown.__module__}\n{code}")
+    return Source("\n\n\n".join(pieces))
