@@ -56,14 +56,18 @@ def kind_of(value: Any) -> str:
     """What a value is, with an article: "a float32 tensor of shape (2, 3)", "a list"."""
     if isinstance(value, Tensor | np.ndarray):
         word = "tensor" if isinstance(value, Tensor) else "NumPy array"
-        return f"a {str(value.dtype).removeprefix('torch.')} {word} of shape {tuple(value.shape)}"
+        return _with_article(f"{str(value.dtype).removeprefix('torch.')} {word} of shape {tuple(value.shape)}")
     if isinstance(value, Opaque):
         return value.kind
     if value is None or value is ...:
         return "`None`" if value is None else "still `...`"
     name = type(value).__name__
     name = {"int": "whole number", "str": "string", "bool": "truth value"}.get(name, name)
-    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+    return _with_article(name)
+
+
+def _with_article(words: str) -> str:
+    return f"{'an' if words[0] in 'aeiouAEIOU' else 'a'} {words}"
 
 
 def difference(expected: Any, got: Any, tolerance: float = 0.0, subject: str = "the result") -> str | None:
