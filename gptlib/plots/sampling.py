@@ -76,6 +76,9 @@ def plot_filters(
     """`plot_next_tokens` several times side by side: {title: (probabilities, before)}."""
     if not panels:
         raise ValueError("There is nothing to draw; pass {title: (probabilities, before)} with at least one.")
+    for after, before in panels.values():
+        _distribution(after)
+        _distribution(before, "before")
     if axes is None:
         size = (3.2 * len(panels), 1.1 + 0.21 * top)
         axes = plt.subplots(1, len(panels), figsize=size, layout="constrained", sharex=True, squeeze=False)[1][0]
@@ -110,12 +113,16 @@ def plot_running_sum(probabilities, decode: Decode, p: float, top: int = 12, ax:
     return ax
 
 
-def _curves(ax: Axes, x: Sequence[float], curves: Mapping[str, Sequence[float]]) -> None:
+def _check_curves(x: Sequence[float], curves: Mapping[str, Sequence[float]]) -> None:
     if not curves:
         raise ValueError("There is no curve to draw; pass at least one, as {name: values}.")
-    for (name, ys), (color, dash, marker) in zip(curves.items(), cycle(LOOKS), strict=False):
+    for name, ys in curves.items():
         if len(ys) != len(x):
             raise ValueError(f"{name!r} has {len(ys)} values for {len(x)} places; pass one for each.")
+
+
+def _draw_curves(ax: Axes, x: Sequence[float], curves: Mapping[str, Sequence[float]]) -> None:
+    for (name, ys), (color, dash, marker) in zip(curves.items(), cycle(LOOKS), strict=False):
         ax.plot(x, ys, color=color, linestyle=dash, marker=marker, markersize=4, label=str(name))
 
 
@@ -124,8 +131,9 @@ def plot_entropy(
     temperatures: Sequence[float], entropies: Mapping[str, Sequence[float]], highest: float, ax: Axes | None = None
 ) -> Axes:
     """Entropy in nats of next-token distributions against temperature; `highest`: that of a flat one, ln V."""
+    _check_curves(temperatures, entropies)
     ax = new_axes(ax)
-    _curves(ax, temperatures, entropies)
+    _draw_curves(ax, temperatures, entropies)
     ax.axhline(highest, color=GREY, linestyle=(0, (1, 3)), label="all tokens equally likely")
     ax.set(xlabel="temperature", ylabel="entropy (nats)", ylim=(0, highest * 1.08))
     ax.legend(fontsize=8, loc="lower right")
@@ -145,8 +153,9 @@ def plot_repetition(
     """
     if strangers := (texts or {}).keys() - shares.keys():
         raise ValueError(f"{min(strangers)!r} has no curve; give names of curves: {', '.join(map(repr, shares))}.")
+    _check_curves(temperatures, shares)
     ax = new_axes(ax)
-    _curves(ax, temperatures, shares)
+    _draw_curves(ax, temperatures, shares)
     for (color, dash, _), name in zip(cycle(LOOKS), shares, strict=False):
         if texts and name in texts:
             ax.axhline(texts[name], color=color, linestyle=dash, linewidth=1, alpha=0.7)
@@ -160,11 +169,12 @@ def plot_repetition(
 @in_style
 def plot_token_probabilities(texts: Mapping[str, Sequence[float]], ax: Axes | None = None) -> Axes:
     """The probability that a model gave to each token of some texts, token by token, on a logarithmic scale."""
-    ax = new_axes(ax, (7.2, 3.2))
-    for (name, values), (color, dash, marker) in zip(texts.items(), cycle(LOOKS), strict=False):
-        values = np.asarray(values, dtype=float)
+    texts = {name: np.asarray(values, dtype=float) for name, values in texts.items()}
+    for name, values in texts.items():
         if values.ndim != 1 or not ((values > 0) & (values <= 1)).all():
             raise ValueError(f"{name!r} holds what can't be drawn; give numbers above 0 and up to 1, one a token.")
+    ax = new_axes(ax, (7.2, 3.2))
+    for (name, values), (color, dash, marker) in zip(texts.items(), cycle(LOOKS), strict=False):
         ax.plot(values, color=color, linestyle=dash, linewidth=1.3, marker=marker, markersize=2.5, label=name)
     ax.set(xlabel="token", ylabel="its probability", yscale="log")
     ax.figure.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=len(texts), fontsize=8)
@@ -205,8 +215,9 @@ def plot_computed_keys(prompt: int, new: int, axes: Sequence[Axes] | None = None
 @in_style
 def plot_generation_speed(lengths: Sequence[int], rates: Mapping[str, Sequence[float]], ax: Axes | None = None) -> Axes:
     """Tokens per second against the length of the text so far, for each way of generating."""
+    _check_curves(lengths, rates)
     ax = new_axes(ax)
-    _curves(ax, lengths, rates)
+    _draw_curves(ax, lengths, rates)
     ax.set_xscale("log", base=2)
     ax.set_xticks(lengths, [str(n) for n in lengths])
     ax.set(xlabel="tokens of text so far", ylabel="tokens per second", ylim=(0, None))

@@ -164,6 +164,7 @@ def test_token_grid_of_rows_of_unequal_lengths_has_names_of_its_own():
         (lambda: plot_next_tokens(BEFORE, decode, torch.tensor([0.5, 0.5])), "vocabulary"),
         (lambda: plot_next_tokens(BEFORE, decode, top=0), "top"),
         (lambda: plot_filters({}, decode), "nothing to draw"),
+        (lambda: plot_filters({"a": (AFTER, 2 * BEFORE)}, decode), "before"),
         (lambda: plot_running_sum(BEFORE, decode, p=1.5), "p=1.5"),
         (lambda: plot_entropy([0, 1], {}, highest=4.0), "no curve"),
         (lambda: plot_entropy([0, 1], {"a": [1]}, highest=4.0), "'a' has 1 values for 2"),
@@ -174,7 +175,8 @@ def test_token_grid_of_rows_of_unequal_lengths_has_names_of_its_own():
         (lambda: plot_token_grid([["a"]], [["other"]]), "'other'"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused_in_one_sentence(draw, words):
-    with pytest.raises(ValueError) as error:  # noqa: PT011
+def test_what_cannot_be_drawn_is_refused_before_there_is_a_figure(draw, words):
+    with pytest.raises(ValueError, match=r".") as error:
         draw()
     assert_helpful(error, words)
+    assert plt.get_fignums() == []

@@ -52,7 +52,7 @@ def test_series_stand_at_1_2_3_or_where_they_are_told():
     assert drawn["b"] == [[5, 6], [1.0, 4.0]]
     assert drawn["ln V"][1] == [2.5, 2.5]
     assert len({(line.get_color(), str(line.get_linestyle())) for line in ax.lines}) == 3
-    assert len({str(line.get_linestyle()) for line in ax.lines}) == 3  # told apart without colour too
+    assert len({str(line._unscaled_dash_pattern) for line in ax.lines}) == 3  # told apart without colour too
     assert_readable(ax.figure)
 
 
