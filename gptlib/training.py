@@ -286,7 +286,8 @@ class Run:
         c = self.config
         if self.tokenizer is None or c.sample_prompt is None:
             return
-        n = min(c.sample_tokens, max(self.model.config.context_length - 1, 1))
+        room = self.model.config.context_length - len(self.tokenizer.encode(c.sample_prompt))
+        n = min(c.sample_tokens, max(room, 1))  # beyond its context the model would need a warning
         text = generate_text(self.model, self.tokenizer, c.sample_prompt, n, temperature=0.8, top_k=50, seed=c.seed)
         self.history.samples.append((self.step, text))
         self.say(*(f"  | {line}" for line in text.splitlines() if line.strip()))

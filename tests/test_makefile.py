@@ -40,7 +40,7 @@ def test_no_venv_module(clone):
 
 def test_help_lists_every_target(clone):
     listed = {line.split()[0] for line in make(clone).stdout.splitlines()}
-    assert listed == {"help", "lab", "test", "train", "bench", "notebooks", "lint"}
+    assert listed == {"help", "lab", "test", "test-browser", "train", "model", "bench", "notebooks", "solve", "lint"}
 
 
 def test_a_second_run_installs_nothing(clone):

@@ -254,6 +254,13 @@ def test_validation_does_not_disturb_the_run():
         assert identical(weights(model), weights(models[0]))
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_sample_behind_a_long_prompt_stays_within_the_context():
+    model = tiny_model()
+    history = quietly(model, cfg=config(sample_prompt="abcabc", sample_tokens=500), tokenizer=CHARACTERS)
+    assert {len(text) for _, text in history.samples} == {model.config.context_length}
+
+
 def exhausted():
     return iter(batches(4))
 

@@ -28,7 +28,7 @@ def make_home(home: Path) -> None:
 
 def ignore_untracked(folder: str, names: list[str]) -> list[str]:
     """Of data/ and model_weights/, only what the repository itself brings."""
-    tracked = {"input.txt", "README.md", "LICENSE"}
+    tracked = {"input.txt", "README.md", "LICENSE", "tales.pth"}
     return [n for n in names if Path(folder).name in ("data", "model_weights") and n not in tracked]
 
 
@@ -45,6 +45,8 @@ def clean(notebook: NotebookNode) -> None:
             for output in cell.outputs:
                 if "metadata" in output:
                     output.metadata = {}
+                # A live widget needs its kernel; whoever only reads the page sees the still picture beside it.
+                output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
 
 
 def joined(outputs: Iterable[NotebookNode]) -> list[NotebookNode]:

@@ -7,9 +7,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tools.refresh_notebooks import is_progress_bar
+from tools.refresh_notebooks import clean, is_progress_bar
 
 ROOT = Path(__file__).resolve().parents[2]
+LIVE = "application/vnd.jupyter.widget-view+json"
+EXPLORER = re.compile(r"^widgets\.\w+\(", re.MULTILINE)
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
@@ -55,3 +57,24 @@ def test_figures_are_in_the_outputs():
     notebook = nbformat.read(ROOT / "notebooks" / "train.ipynb", as_version=4)
     figures = [o for cell in code_cells(notebook) for o in cell.outputs if "image/png" in o.get("data", {})]
     assert len(figures) >= 4
+
+
+def test_explorers_are_committed_as_still_pictures(notebook):
+    """A live view would be "model not found" to whoever opens the page before running it."""
+    for cell in code_cells(notebook):
+        bundles = [output.data for output in cell.outputs if "data" in output]
+        assert not any(LIVE in data for data in bundles)
+        if EXPLORER.search(cell.source):
+            (data,) = [data for data in bundles if "image/svg+xml" in data]
+            assert data["image/svg+xml"].startswith("<svg")
+            assert re.match(r'<img src="data:image/svg\+xml;base64,[^"]+" alt=', data["text/html"])
+            assert "Explorer" not in data["text/plain"]  # words, and not the name of a class
+
+
+def test_cleaning_drops_the_live_view_and_keeps_the_picture():
+    data = {LIVE: {"model_id": "1"}, "image/svg+xml": "<svg/>", "text/html": "<img/>", "text/plain": "words"}
+    cell = nbformat.v4.new_code_cell("x", outputs=[nbformat.v4.new_output("display_data", data)])
+    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"widgets": {"state": {}}})
+    clean(notebook)
+    assert set(notebook.cells[0].outputs[0].data) == {"image/svg+xml", "text/html", "text/plain"}
+    assert "widgets" not in notebook.metadata
