@@ -8,10 +8,10 @@ READY := .venv/ready
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test train bench notebooks lint
+.PHONY: help lab test test-browser train model bench notebooks solve lint
 
 help:  ## list what can be made
-	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 15
 
 lab: $(READY)  ## set up and open the workbook in JupyterLab
 	$(BIN)/jupyter lab --ServerApp.root_dir='$(CURDIR)' --LabApp.default_url='/lab/tree/$(firstword $(NOTEBOOKS))' $(LAB_OPTIONS)
@@ -21,14 +21,23 @@ test: $(READY)  ## set up and run all tests and every notebook
 	$(BIN)/python -m pytest tests
 	$(BIN)/python -m pytest --nbmake --nbmake-timeout=600 notebooks
 
+test-browser: $(READY)  ## open the chapters in JupyterLab in a Chromium or Chrome, and run them
+	$(BIN)/python -m pytest tests/browser
+
 train: $(READY)  ## train on data/input.txt and write model_weights/trained_gpt2.pth
 	$(BIN)/gptlib train --config configs/quick.yaml --out model_weights/trained_gpt2.pth $(TRAIN_OPTIONS)
+
+model: $(READY)  ## train the small model that the chapters use, model_weights/tales.pth (a quarter of an hour)
+	$(BIN)/gptlib train --config configs/tales.yaml --out model_weights/tales.pth
 
 bench: $(READY)  ## run the benchmarks side by side
 	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 notebooks: $(READY)  ## run the notebooks again and keep their outputs, cleaned
 	$(BIN)/python tools/refresh_notebooks.py $(NOTEBOOKS)
+
+solve: $(READY)  ## solve every exercise with its reference and run the chapters
+	$(BIN)/python -m tools.solve_notebooks
 
 lint: $(READY)  ## check style and the order of imports
 	$(BIN)/ruff check .
