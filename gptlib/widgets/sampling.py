@@ -142,15 +142,15 @@ class SamplingExplorer(Explorer):
         left = f"{count(int((after > 0).sum()), 'token')} of {len(after):,} left"
         k = "all" if self.top_k.value is None else f"{self.top_k.value:,}"
         settings = f"Temperature {self.temperature.value:g}, top-k {k}, top-p {self.top_p.value:g}:"
-        facts = f"{left}; entropy {entropy(after):.2f} bits, before {entropy(before):.2f}."
+        facts = f"{left}; entropy {entropy(after):.2f} nats, before {entropy(before):.2f}."
         drawn = both[len(prompt) :] + (" (the text ends here)" if self.ended else " …")
         return draw_distribution(prompt, drawn, bars, settings, facts)
 
 
 def entropy(probabilities: Tensor) -> float:
-    """The entropy of a distribution (V,) in bits: how many yes-or-no questions the next token takes, on average."""
+    """The entropy of a distribution (V,) in nats: how surprising the next token is, on average."""
     p = probabilities[probabilities > 0].double()
-    return abs(float(-(p * p.log2()).sum()))
+    return abs(float(-(p * p.log()).sum()))
 
 
 def draw_distribution(

@@ -26,6 +26,10 @@ BROWSERS = (
     "C:/Program Files/Google/Chrome/Application/chrome.exe",
     "C:/Program Files (x86)/Microsoft/Edge/Application/msedge.exe",
 )
+KERNEL_IS_IDLE = """() => {
+    const context = window.jupyterapp?.shell.currentWidget?.sessionContext;
+    return context?.isReady && context.session?.kernel?.status === "idle";
+}"""
 
 
 def find_browser() -> str | None:
@@ -91,7 +95,8 @@ class OpenNotebook:
         context.on("request", lambda request: self._note(request.url))
         self.page: Page = context.new_page()
         self.page.goto(f"{lab.url}/lab/tree/notebooks/{name}?reset", wait_until="domcontentloaded")
-        self.page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=120_000)
+        self.page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=120_000)
+        self.page.wait_for_function(KERNEL_IS_IDLE, timeout=120_000)  # cells run before then would be dropped
 
     def _note(self, url: str) -> None:
         parts = urlsplit(url)
