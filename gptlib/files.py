@@ -1,16 +1,26 @@
-"""Files that are either whole or not there: atomic writing, reading JSON, finding the workbook's folder.
+"""Files that are either whole or not there: atomic writing, locks, reading JSON, finding the workbook's folder.
 
 Everything that gptlib writes goes through `write_atomically`. It knows nothing of models or texts.
 """
 
+import errno
 import json
 import os
 import re
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+    import msvcrt
+
+_ANOTHER_HAS_IT = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)  # the last two are Windows' words
 
 
 @contextmanager
@@ -36,10 +46,10 @@ def write_atomically(path: str | Path, mode: str = "wb") -> Iterator[IO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the rename itself durable; Windows has no handle on a folder and does without."""
     if os.name == "nt":
         return
@@ -57,6 +67,44 @@ def remove_leftovers(path: str | Path) -> None:
     for leftover in path.parent.iterdir() if path.parent.is_dir() else ():
         if name.fullmatch(leftover.name):
             leftover.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(
+    path: str | Path, longest_wait: float | None = None, on_waiting: Callable[[], None] | None = None
+) -> Iterator[bool]:
+    """Hold the lock of the file `path`, which is made where it is missing; the system frees it if we are killed.
+
+    While another process (or thread) holds it, wait for at most `longest_wait` seconds, or as long as it takes;
+    `on_waiting` is called once when that begins. Yields whether the lock is held: not after the longest wait, nor on
+    a file system that knows no locks.
+    """
+    with Path(path).open("a") as file:
+        deadline = None if longest_wait is None else time.monotonic() + longest_wait
+        while (held := _try_lock(file)) is None and (deadline is None or time.monotonic() < deadline):
+            if on_waiting:
+                on_waiting()
+                on_waiting = None
+            time.sleep(0.01 if longest_wait else 0.1)
+        try:
+            yield bool(held)
+        finally:
+            if held and fcntl is None:
+                file.seek(0)
+                msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
+
+
+def _try_lock(file: IO) -> bool | None:
+    """True where we have the lock now, None where another has it, False where there are no locks; closing frees it."""
+    try:
+        if fcntl is None:
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return None if error.errno in _ANOTHER_HAS_IT else False
+    return True
 
 
 def write_json(path: str | Path, data: Any) -> None:

@@ -31,7 +31,8 @@ def _softmax_cases(rng: Random) -> list[tuple]:
     far_apart = torch.tensor([[400.0, 399.0, 0.0], [-300.0, -301.0, -302.0]])
     hidden = torch.tensor([[1.0, -torch.inf, -torch.inf], [0.5, 2.0, -torch.inf]])
     random = (torch.randn(shape) * 3 for shape in ((2, 3, 4), (rng.randint(5, 7),), (3, 1)))
-    return [(torch.tensor([[0.0, 0.0], [1000.0, 1000.0]]),), (far_apart,), (hidden,), *((x,) for x in random)]
+    example = torch.tensor([[0.0, 0.0], [1000.0, 1000.0]])
+    return [(x,) for x in (example, far_apart, hidden, torch.tensor([[100.0, 99.0, 0.0]]), *random)]
 
 
 def _mask_cases(rng: Random) -> list[tuple]:
@@ -45,7 +46,7 @@ def _qkv(B: int, T: int, D: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def _head_cases(rng: Random) -> list[tuple]:
     q, k = torch.zeros(1, 2, 2), torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
-    example = (q, k, torch.tensor([[[2.0, 4.0], [6.0, 8.0]]]))
+    example = (q, k, torch.tensor([[[1.0, 0.0], [3.0, 8.0]]]))
     return [example, _qkv(1, 1, 3), _qkv(2, 4, 3), _qkv(1, rng.randint(5, 8), 16)]
 
 
@@ -94,6 +95,29 @@ EXERCISES = (
                 "number of the row leaves nothing above 0?",
             ),
             Mistake(
+                wrong.minimum_instead_of_maximum,
+                "Less the smallest score of the row, none is below 0, and a large one still overflows. Which number of "
+                "the row leaves nothing above 0?",
+            ),
+            Mistake(
+                wrong.max_with_places,
+                "`max` with a `dim` gives the maxima and their places, two tensors. `amax` gives the maxima alone.",
+            ),
+            Mistake(
+                wrong.without_keepdim,
+                "Both maxima and sums have lost a dimension, and broadcasting lines them up with the columns: "
+                "`keepdim`?",
+            ),
+            Mistake(
+                wrong.sum_without_keepdim,
+                "The sums have lost a dimension, and broadcasting lines them up with the columns: `keepdim`?",
+            ),
+            Mistake(
+                wrong.divided_by_maximum,
+                "You divide by the largest score, and that changes the differences between them. What may be done to "
+                "all scores of a row is adding, or subtracting.",
+            ),
+            Mistake(
                 wrong.clamped,
                 "Clamping changes the scores: two different large ones become equal, and so do their weights. Shift "
                 "them instead.",
@@ -130,8 +154,8 @@ EXERCISES = (
         why="""
             Subtracting the row's maximum divides numerator and denominator by the same number, so the weights stay as
             they are. The largest power is then `exp(0) = 1`, so nothing overflows, and the sum is at least 1, so
-            nothing is divided by 0. What underflows to 0 would have been too small to matter. Every softmax in
-            PyTorch does this inside, and the fused attention at the end of this chapter does it block by block.
+            nothing is divided by 0. What becomes 0 would have been too small to matter. Every softmax in PyTorch does
+            this inside.
         """,
     ),
     CodeExercise(
@@ -159,6 +183,15 @@ EXERCISES = (
                 wrong.first_queries,
                 "Right where there are as many queries as keys. Else your queries are the first positions; they should "
                 "be the last ones. At which position does query 0 stand?",
+            ),
+            Mistake(
+                wrong.diagonal_of_one,
+                "Your diagonal is always moved by 1, which fits the example only: with as many queries as keys it is "
+                "not moved at all.",
+            ),
+            Mistake(
+                wrong.diagonal_to_the_left,
+                "Your diagonal is moved to the wrong side: the more keys there are, the more each query sees.",
             ),
             Mistake(
                 wrong.one_too_many,
@@ -251,6 +284,7 @@ EXERCISES = (
             ((2, 4), (8, 12)): "The weights of a row sum to 1: the second row is a mean, not a sum.",
             ((0, 0), (0, 0)): "The scores are 0, but a score of 0 is not a weight of 0: exp(0) is 1.",
             ((2, 4), (0, 0)): "The second token's scores are 0, but exp(0) is 1: its weights are not 0.",
+            ((1, 0), (0.5, 0.5)): "Those are the weights, and they are right. What does each row make of the values?",
         },
         hints=(
             "The dot product of a zero query with any key is 0. What is softmax of two zeros?",
@@ -288,7 +322,7 @@ EXERCISES = (
         answer="d",
         hints=(
             "Which of these would still be a problem if softmax were as safe as the one that you wrote?",
-            "Look at the two panels again: what happens to the largest weight and to the gradient as D grows?",
+            "Look at the three panels again: what happens to the largest weight and to the gradient as D grows?",
         ),
     ),
     CodeExercise(
@@ -304,13 +338,26 @@ EXERCISES = (
             def attention_head(q, k, v):
                 """One head of causal attention: q, k, v (B, T, D) -> (B, T, D).
 
-                Example: q = zeros, v = [[[2., 4.], [6., 8.]]] -> [[[2., 4.], [4., 6.]]]
+                Example: q = zeros, v = [[[1., 0.], [3., 8.]]] -> [[[1., 0.], [2., 4.]]]
                 """
                 ...
         ''',
         reference=causal_head,
         cases=_head_cases,
         mistakes=(
+            Mistake(
+                wrong.head_all_dimensions_turned,
+                "`k.T` turns round all three dimensions. Only the last two are to change places: which method "
+                "exchanges two dimensions?",
+            ),
+            Mistake(
+                wrong.head_keys_ask,
+                "Your scores have a row for each key. In `q @ ...` the rows are the queries, as they should be.",
+            ),
+            Mistake(
+                wrong.head_weights_alone,
+                "Those are the weights, and they are right. What is still to be done with the values?",
+            ),
             Mistake(wrong.head_unscaled, "The scores are not scaled: divide them by `sqrt(D)` before softmax."),
             Mistake(wrong.head_divided_by_d, "You divide the scores by `D`; it should be the square root of it."),
             Mistake(wrong.head_times_root, "You multiply the scores by `sqrt(D)`; divide them by it."),
@@ -405,14 +452,14 @@ EXERCISES = (
         title="The real part: causal multi-head attention",
         minutes=25,
         task="""
-            Write the module that stands in every block of GPT-2. `c_attn` makes queries, keys and values in one
+            Write the module that stands in every layer of GPT-2. `c_attn` makes queries, keys and values in one
             product: of its 3C outputs, the first C are the queries, then come the keys, then the values. Give each
             head its D channels, let all heads attend at once (no loop over heads is needed), put their results side by
             side again, and let `c_proj` mix them. No dropout.
         """,
         stub='''
             class CausalAttention(nn.Module):
-                """Causal self-attention with n_heads heads; C is emb_dim."""
+                """Causal attention with n_heads heads; C is emb_dim."""
 
                 def __init__(self, emb_dim, n_heads):
                     super().__init__()
@@ -448,6 +495,21 @@ EXERCISES = (
                 wrong.HeadsAgainstHeads,
                 "In your scores the heads of one position look at each other. With `(B, T, H, D)` the matrix product "
                 "runs over H and D. Which dimension should stand second, so that it runs over positions?",
+            ),
+            Mistake(
+                wrong.HeadsAgainstHeadsUnmasked,
+                "In your scores the heads of one position look at each other, without a mask. Which dimension should "
+                "stand second, so that the matrix product runs over positions?",
+            ),
+            Mistake(
+                wrong.HeadsAgainstMask,
+                "Your scores are `(B, T, H, H)`: heads look at heads, and the mask of T positions does not fit. Which "
+                "dimension should stand second, so that they are `(B, H, T, T)`?",
+            ),
+            Mistake(
+                wrong.OneWideHead,
+                "All C channels are one head. Cut queries, keys and values into H heads of D channels each, before the "
+                "scores.",
             ),
             Mistake(
                 wrong.MergedWithoutTranspose,
@@ -496,7 +558,7 @@ EXERCISES = (
             "For each of them: `view(B, T, H, D)`, then swap T and H, so that `(B, H, T, D)` is a batch of small "
             "matrices. `@`, the mask and softmax work on it as they do for one head.",
             "Back again: swap H and T (`transpose(1, 2)`), then `reshape(B, T, C)`; `view` would complain, since a "
-            "transposed tensor is not contiguous in memory. Last, `c_proj`.",
+            "transposed tensor is read in another order than it is stored in. Last, `c_proj`.",
         ),
         why="""
             `view` and `transpose` move no number; they only say how memory is read. So all heads are two batched matrix

@@ -23,6 +23,29 @@ def mean_instead_of_maximum(scores: Tensor) -> Tensor:
     return naive_softmax(scores - scores.mean(dim=-1, keepdim=True))
 
 
+def minimum_instead_of_maximum(scores: Tensor) -> Tensor:
+    return naive_softmax(scores - scores.amin(dim=-1, keepdim=True))
+
+
+def max_with_places(scores: Tensor) -> Tensor:
+    """Raises: max gives a pair of tensors."""
+    return naive_softmax(scores - scores.max(dim=-1, keepdim=True))
+
+
+def without_keepdim(scores: Tensor) -> Tensor:
+    powers = (scores - scores.amax(dim=-1)).exp()
+    return powers / powers.sum(dim=-1)
+
+
+def sum_without_keepdim(scores: Tensor) -> Tensor:
+    powers = (scores - scores.amax(dim=-1, keepdim=True)).exp()
+    return powers / powers.sum(dim=-1)
+
+
+def divided_by_maximum(scores: Tensor) -> Tensor:
+    return naive_softmax(scores / scores.amax(dim=-1, keepdim=True))
+
+
 def clamped(scores: Tensor) -> Tensor:
     return naive_softmax(scores.clamp(max=80))
 
@@ -61,6 +84,14 @@ def first_queries(n_queries: int, n_keys: int) -> Tensor:
     return torch.ones(n_queries, n_keys, dtype=torch.bool).tril()
 
 
+def diagonal_of_one(n_queries: int, n_keys: int) -> Tensor:
+    return torch.ones(n_queries, n_keys, dtype=torch.bool).tril(1)
+
+
+def diagonal_to_the_left(n_queries: int, n_keys: int) -> Tensor:
+    return torch.ones(n_queries, n_keys, dtype=torch.bool).tril(n_queries - n_keys)
+
+
 def one_too_many(n_queries: int, n_keys: int) -> Tensor:
     return _mask(n_queries, n_keys, 1)
 
@@ -88,6 +119,20 @@ def _head(q: Tensor, k: Tensor, v: Tensor, scale: float, shift: int = 0, dim: in
     scores = q @ k.transpose(1, 2) * scale
     hidden = ~_mask(scores.shape[1], scores.shape[2], shift)
     return scores.masked_fill(hidden, fill).softmax(dim) @ v
+
+
+def head_all_dimensions_turned(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """As `k.T`, which PyTorch warns of, since it turns all dimensions round."""
+    scores = q @ k.permute(2, 1, 0) / math.sqrt(q.shape[-1])
+    return scores.masked_fill(~attention_mask(q.shape[1], q.shape[1]), -math.inf).softmax(-1) @ v
+
+
+def head_keys_ask(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return _head(k, q, v, q.shape[-1] ** -0.5)
+
+
+def head_weights_alone(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return _head(q, k, torch.eye(q.shape[1]).expand(len(q), -1, -1), q.shape[-1] ** -0.5)
 
 
 def head_unscaled(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -246,8 +291,31 @@ class HeadsAgainstHeads(_Steps):
         B, T, C = x.shape
         q, k, v = (t.view(B, T, self.n_heads, self.head_dim) for t in self.c_attn(x).split(C, dim=2))
         scores = q @ k.transpose(2, 3) * self.scale(x)  # (B, T, H, H)
-        hidden = ~attention_mask(self.n_heads, self.n_heads)
+        hidden = ~self.mask_of_heads(T)
         return self.c_proj((scores.masked_fill(hidden, -math.inf).softmax(-1) @ v).flatten(2))
+
+    def mask_of_heads(self, T: int) -> Tensor:
+        return attention_mask(self.n_heads, self.n_heads)
+
+
+class HeadsAgainstHeadsUnmasked(HeadsAgainstHeads):
+    def mask_of_heads(self, T: int) -> Tensor:
+        return torch.ones(self.n_heads, self.n_heads, dtype=torch.bool)
+
+
+class HeadsAgainstMask(HeadsAgainstHeads):
+    """Raises where there are not as many heads as positions."""
+
+    def mask_of_heads(self, T: int) -> Tensor:
+        return attention_mask(T, T)
+
+
+class OneWideHead(_Steps):
+    def split(self, t: Tensor) -> Tensor:
+        return t.unsqueeze(1)  # (B, 1, T, C)
+
+    def scale(self, x: Tensor) -> float:
+        return x.shape[-1] ** -0.5
 
 
 class Unprojected(_Steps):

@@ -118,6 +118,7 @@ EXERCISES = (
             5: "One too few. Did you count the window that starts at 0? And the last one may use token 22 as a target.",
             18: "That is the count for a stride of 1. Here the next window starts 3 tokens further on.",
             4: "That is the count where windows touch (stride 5). Here they start at 0, 3, 6 and so on.",
+            8: "Windows could start at 0, 3, 6, ..., 21, but the last ones are not whole: they reach beyond token 22.",
         },
         hints=(
             "The windows start at 0, 3, 6, ... How far to the right does the window that starts at s reach, its "
@@ -166,6 +167,20 @@ EXERCISES = (
                 wrong.windows_without_the_last,
                 "You leave out a last window that fits exactly, with its last target on the last token. Note that "
                 "`range` excludes its end.",
+            ),
+            Mistake(
+                wrong.windows_of_whole_strides,
+                "You make `len(token_ids) // stride` windows, but the last of them may not be whole: how many tokens "
+                "does the last start have to leave?",
+            ),
+            Mistake(
+                wrong.windows_ragged,
+                "Near the end your slices get shorter than `context_length`, and `torch.stack` can't stack them. The "
+                "last start has to leave room for a whole window.",
+            ),
+            Mistake(
+                wrong.windows_not_stacked,
+                "`torch.tensor` makes a tensor of plain numbers; for a list of tensors there is `torch.stack`.",
             ),
             Mistake(
                 wrong.windows_not_checked,
@@ -299,6 +314,11 @@ EXERCISES = (
                 "You seed with `(epoch, seed)`. That is an order as well, but another one than asked for.",
             ),
             Mistake(
+                wrong.step_divided,
+                "An epoch has a whole number of batches. With `/` you count a part of one as well; which division "
+                "leaves it out?",
+            ),
+            Mistake(
                 wrong.step_as_window,
                 "Your batch begins at window `step` of the order. The batches before it have taken `batch_size` windows"
                 " each.",
@@ -329,6 +349,8 @@ EXERCISES = (
         diagnoses={
             6_000_000: "That is all three files together; `train.bin` holds 90 % of the tokens.",
             2_700_000: "That is the number of tokens in it. One byte can only tell 256 ids apart.",
+            3_000_000: "That is the number of tokens in all three files. How many are in this one, and of how many "
+            "bytes?",
             10_800_000: "That is with four bytes a token. Do ids below 50,257 need so many?",
             21_600_000: "That is with eight bytes a token, as `int64` has. In the file they are smaller.",
         },
@@ -345,7 +367,7 @@ EXERCISES = (
         difficulty=2,
         task="""
             Write the module that turns ids into the vectors a model begins with: for each position, the vector of its
-            token plus the learned vector of its place in the row. Each table is an `nn.Embedding`; name them
+            token plus the learned vector of its position in the row. Each table is an `nn.Embedding`; name them
             `token_embedding` and `position_embedding`. Rows may be shorter than `context_length`, and the first
             position is 0.
         """,
@@ -367,7 +389,7 @@ EXERCISES = (
         mistakes=(
             Mistake(
                 wrong.EmbeddingWithoutPositions,
-                "These are the token vectors alone. The vector of each place is to be added to them.",
+                "These are the token vectors alone. The vector of each position is to be added.",
             ),
             Mistake(
                 wrong.EmbeddingOfIdsAsPositions,
@@ -376,7 +398,7 @@ EXERCISES = (
             ),
             Mistake(
                 wrong.EmbeddingOfAllPositions,
-                "You add the vectors of all `context_length` places. A row of `T` tokens needs the first `T` of them.",
+                "You add the vectors of all `context_length` positions. A row of `T` tokens needs the first `T`.",
             ),
             Mistake(
                 wrong.EmbeddingOfRows,
@@ -389,7 +411,7 @@ EXERCISES = (
             ),
         ),
         hints=(
-            "Two `nn.Embedding` tables in `__init__`: one with a row for each token, one with a row for each place.",
+            "Two `nn.Embedding` tables in `__init__`: one with a row for each token, one with a row for each position.",
             "In `forward`, the positions are `torch.arange(T)`, where `T` is `ids.shape[1]`.",
             "`(B, T, C) + (T, C)` broadcasts: every row of the batch gets the same position vectors.",
         ),
@@ -479,6 +501,11 @@ EXERCISES = (
                 "You pad first and then look for `pad_id`. So the last token of a shorter row stays among its inputs, "
                 "and real targets that equal `pad_id` are ignored. Take `row[:-1]` and `row[1:]` first, and go by the "
                 "row's length.",
+            ),
+            Mistake(
+                wrong.rows_padded_first_with_pad,
+                "Two things: you pad first and shift afterwards, so the last token of a shorter row stays among its "
+                "inputs; and the padding of your targets is `pad_id`, which the model would be taught to write.",
             ),
             Mistake(wrong.rows_padded_left, "You pad on the left; here the padding goes behind the tokens."),
             Mistake(

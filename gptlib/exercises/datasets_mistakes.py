@@ -29,8 +29,28 @@ def windows_without_last_target(ids: Tensor, T: int, stride: int) -> Windows:
 
 
 def windows_without_the_last(ids: Tensor, T: int, stride: int) -> Windows:
+    """Right for a text of a single window, where some refuse it, each in their own words, and others fail."""
     _refuse_short(ids, T)
-    return _stacked(ids, range(0, len(ids) - T - 1, stride), T)
+    return _stacked(ids, range(0, len(ids) - T - 1, stride) or range(1), T)
+
+
+def windows_ragged(ids: Tensor, T: int, stride: int) -> Windows:
+    """Raises where a window at the end is not whole."""
+    _refuse_short(ids, T)
+    return _stacked(ids, range(0, len(ids), stride), T)
+
+
+def windows_of_whole_strides(ids: Tensor, T: int, stride: int) -> Windows:
+    """Raises as well, though less often."""
+    _refuse_short(ids, T)
+    return _stacked(ids, range(0, len(ids) // stride * stride, stride), T)
+
+
+def windows_not_stacked(ids: Tensor, T: int, stride: int) -> Windows:
+    """Raises, since torch.tensor takes no list of tensors."""
+    _refuse_short(ids, T)
+    starts = range(0, len(ids) - T, stride)
+    return torch.tensor([ids[s : s + T] for s in starts]), torch.tensor([ids[s + 1 : s + 1 + T] for s in starts])
 
 
 def windows_not_checked(ids: Tensor, T: int, stride: int) -> Windows:
@@ -99,6 +119,11 @@ def step_not_wrapped(n_windows: int, batch_size: int, seed: int, step: int) -> n
 def step_swapped(n_windows: int, batch_size: int, seed: int, step: int) -> np.ndarray:
     epoch, batch = divmod(step, n_windows // batch_size)
     return _order(n_windows, epoch, seed)[batch * batch_size : (batch + 1) * batch_size]
+
+
+def step_divided(n_windows: int, batch_size: int, seed: int, step: int) -> np.ndarray:
+    epoch, batch = (int(part) for part in divmod(step, n_windows / batch_size))
+    return _order(n_windows, seed, epoch)[batch * batch_size : (batch + 1) * batch_size]
 
 
 def step_as_window(n_windows: int, batch_size: int, seed: int, step: int) -> np.ndarray:
@@ -179,6 +204,11 @@ def rows_padded_first(rows: Rows, pad_id: int) -> Windows:
 def rows_padded_first_by_value(rows: Rows, pad_id: int) -> Windows:
     padded = _filled(rows, pad_id, max(map(len, rows)))
     return padded[:, :-1], padded[:, 1:].masked_fill(padded[:, 1:] == pad_id, IGNORED)
+
+
+def rows_padded_first_with_pad(rows: Rows, pad_id: int) -> Windows:
+    padded = _filled(rows, pad_id, max(map(len, rows)))
+    return padded[:, :-1], padded[:, 1:]
 
 
 def rows_padded_left(rows: Rows, pad_id: int) -> Windows:

@@ -60,17 +60,19 @@ class LayerCache:
 def decode_step(
     x: Tensor, w_q: Tensor, w_k: Tensor, w_v: Tensor, keys: Tensor, values: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Attention of one new position x (C,) in one head, with the keys and values (S, D) of those before it.
+    """Attention of one new position x (C,) in one head, with the keys and values (S - 1, D) of those before it.
 
-    Weights (C, D). Returns the output (D,), and keys and values with the new position's own, (S + 1, D) each.
+    Weights (C, D). Returns the output (D,), and keys and values with the new position's own, (S, D) each.
     """
-    keys = torch.cat((keys, (x @ w_k)[None]))  # (S + 1, D)
+    keys = torch.cat((keys, (x @ w_k)[None]))  # (S, D)
     values = torch.cat((values, (x @ w_v)[None]))
-    scores = keys @ (x @ w_q) / math.sqrt(keys.shape[1])  # (S + 1,)
+    scores = keys @ (x @ w_q) / math.sqrt(keys.shape[1])  # (S,)
     return scores.softmax(dim=0) @ values, keys, values
 
 
 # How candidates are run, and on what.
+
+SHARED = "A second cache is not empty when it is made. What a cache keeps belongs to `self`, and is made in `__init__`."
 
 
 def _with_model(candidate: Any, ids: Tensor, max_new_tokens: int, context_length: int) -> Any:
@@ -103,14 +105,21 @@ def _filled(candidate: Any, appended: list[tuple[Tensor, Tensor]]) -> Any:
     cache = candidate()
     if not hasattr(cache, "length"):
         raise UnfitError(f"A new `{candidate.__name__}()` has no attribute `length`; set it in `__init__`.")
+    if callable(cache.length):
+        raise UnfitError("`length` is a method; it is to be an attribute, a number that `append` keeps up to date.")
+    candidate().append(*appended[0])  # another cache, whose positions must not turn up in this one
     results = [cache.length]
     for keys, values in appended:
         kept = cache.append(keys, values)
         if not isinstance(kept, tuple | list) or len(kept) != 2:
             raise UnfitError("`append` has to return two tensors: all keys so far, and all values so far.")
+        if not all(isinstance(part, Tensor) for part in kept):
+            raise UnfitError("`append` returns lists of pieces; join them to one tensor each, with `torch.cat`.")
+        if len(results) == 1 and kept[0].ndim == 4 and kept[0].shape[2] > keys.shape[2]:
+            raise UnfitError(SHARED)
         results += [kept[0].clone(), kept[1].clone(), cache.length]
     if candidate().length:
-        raise UnfitError("A second cache is not empty when it is made. What a cache keeps belongs to `self`.")
+        raise UnfitError(SHARED)
     return results
 
 
@@ -130,6 +139,7 @@ def _temperature_cases(rng: Random) -> list[tuple]:
         (large, 1.0),
         (20 * large, 1.0),
         (large, 1e-37),
+        (20 * large, 1e-37),
     ]
 
 
@@ -352,14 +362,14 @@ EXERCISES = (
         form="a tuple of two whole numbers: (without, with)",
         answer=(26, 8),
         diagnoses={
+            (35, 9): "You also run the model on the last new token. Nobody asks what follows it: 4 runs are enough.",
             (
                 30,
-                9,
-            ): "You also run the model on the last new token. Its own logits are never needed: 4 runs are enough.",
-            (
-                26,
-                9,
-            ): "Without is right. With a cache, the fourth new token is never fed in: nobody asks what follows it.",
+                8,
+            ): "With is right. Without, a run sees the text *before* its new token is there: the first one sees 5.",
+            (26, 9): "Without is right. With a cache, the fourth new token is never fed in: nobody asks what follows.",
+            (8, 26): "The other way round: the first number is the one without a cache.",
+            (18, 6): "That is the figure above, with a prompt of 3. Here the prompt has 5 tokens.",
             (26, 4): "Without is right. With a cache, the prompt's own keys have to be computed too, once.",
             (26, 5): "Without is right. With a cache, the new tokens that are fed back need keys too.",
             (20, 8): "With is right. Without a cache, the text that is run through the model grows by one each time.",
@@ -422,14 +432,15 @@ EXERCISES = (
         difficulty=3,
         task="""
             Attention for one new position, in one head: make its query, key and value, add key and value to those kept,
-            and let the query look at all of them. Return the output and the longer keys and values. It has to work for
-            the first position of a text, too, where nothing is kept yet (`S` is 0).
+            and let the query look at all of them: `S` positions, the new one included. Return the output and the
+            longer keys and values. It has to work for the first position of a text, too, where nothing is kept yet
+            (`S` is 1).
         """,
         stub='''
             def decode_step(x, w_q, w_k, w_v, keys, values):
-                """x (C,): the new position; weights (C, D); keys and values (S, D) of those before it.
+                """x (C,): the new position; weights (C, D); keys and values (S - 1, D) of those before it.
 
-                Returns output (D,), keys (S + 1, D), values (S + 1, D).
+                Returns output (D,), keys (S, D), values (S, D).
 
                 Example, all weights torch.eye(2): x = [1., 0.], keys = [[0., 1.]], values = [[4., 2.]]
                 -> output [1.9907, 0.6605], keys [[0., 1.], [1., 0.]], values [[4., 2.], [1., 0.]]
@@ -442,7 +453,7 @@ EXERCISES = (
         hints=(
             "Query, key and value of the new position are `x @ w_q`, `x @ w_k` and `x @ w_v`, of shape `(D,)` each.",
             "`torch.cat((keys, k[None]))` adds a row. Attend only after that, since a position sees itself.",
-            "The scores are `keys @ q / math.sqrt(D)`, `(S + 1,)`; their softmax times `values` is the output, `(D,)`.",
+            "The scores are `keys @ q / math.sqrt(D)`, `(S,)`; their softmax times `values` is the output, `(D,)`.",
         ),
         why="""
             No mask is needed: nothing that is kept lies in the future of the newest position. And no other query is
@@ -455,15 +466,17 @@ EXERCISES = (
         minutes=4,
         task="""
             GPT-2's smallest size has 12 layers, 12 heads and `emb_dim` 768. How many MiB (1024 × 1024 bytes) does the
-            KV cache of one text of 1024 tokens take, with 2 bytes for each number (half precision)?
+            KV cache of one text of 1024 tokens take, with 2 bytes for each number (bf16 or fp16)?
         """,
         form="a number (of MiB)",
         answer=36.0,
         diagnoses={
             18.0: "Keys *and* values are kept; you have one of the two.",
-            72.0: "That is with 4 bytes a number; half precision takes 2.",
+            72.0: "That is with 4 bytes a number; numbers of 16 bits take 2.",
             3.0: "That is one layer's; each of the 12 layers keeps its own.",
             432.0: "You count the heads on top of `emb_dim`. The heads share `emb_dim` among them: `H * D = C`.",
+            37748736.0: "That is in bytes; divide by 1024 × 1024.",
+            18874368.0: "That is the count of numbers; each takes 2 bytes, and the answer is in MiB.",
             37.75: "That is in millions of bytes; a MiB is 1024 × 1024 of them.",
         },
         hints=(

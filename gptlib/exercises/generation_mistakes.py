@@ -29,6 +29,10 @@ def _first_window(model, ids, max_new_tokens):
     return _grow(model, ids, max_new_tokens, seen=lambda ids, c: ids[:, :c])
 
 
+def _window_too_short(model, ids, max_new_tokens):
+    return _grow(model, ids, max_new_tokens, seen=lambda ids, c: ids[:, -c + 1 :])
+
+
 def _only_new(model, ids, max_new_tokens):
     return _grow(model, ids, max_new_tokens)[:, ids.shape[1] :]
 
@@ -78,6 +82,10 @@ GREEDY = (
         _first_window,
         "Of a long text you show the model the *first* `context_length` tokens, so that it never sees what it has "
         "added. Take them from the other end.",
+    ),
+    Mistake(
+        _window_too_short,
+        "Your window is one token too short: the model can see `context_length` tokens. Is it the `+ 1` or `- 1`?",
     ),
     Mistake(_only_new, "The new tokens are right, but the prompt is missing in front of them."),
     Mistake(
@@ -140,7 +148,21 @@ def _small_only(logits, temperature):
 
 
 def _along_the_batch(logits, temperature):
-    return (_lowered(logits) / max(temperature, 1e-37)).softmax(dim=0)
+    if temperature == 0:
+        return _zero_only(logits, 0)
+    return (_lowered(logits) / temperature).softmax(dim=0)
+
+
+def _one_largest(logits, temperature):
+    if temperature == 0:
+        return _zero_only(logits, 0)
+    return _plain_softmax(logits - logits.max(), temperature)
+
+
+def _ids_at_zero(logits, temperature):
+    if temperature == 0:
+        return logits.argmax(dim=-1)
+    return _plain_softmax(_lowered(logits), temperature)
 
 
 TEMPERATURE = (
@@ -168,6 +190,16 @@ TEMPERATURE = (
     Mistake(
         _small_only,
         "Tiny temperatures are right, but for 0 you divide 0 by 0, and the result is NaN. Treat 0 on its own.",
+    ),
+    Mistake(
+        _one_largest,
+        "You take the largest logit of the whole batch from all rows. A row whose own logits are far below it becomes "
+        "minus infinity everywhere, and then NaN; each row needs its own.",
+    ),
+    Mistake(
+        _ids_at_zero,
+        "At a temperature of 0 you return the id of the likeliest token; asked for are probabilities, `(B, V)`, here "
+        "too: 1 for that token, and 0 for the others.",
     ),
     Mistake(_along_the_batch, "Your columns sum to 1 instead of your rows: along which dimension is the softmax?"),
 )
@@ -211,6 +243,18 @@ def _k_softmax(probabilities, k):
     return _k_likeliest(probabilities, k).softmax(dim=-1)
 
 
+def _k_softmax_of_kept(probabilities, k):
+    values, tokens = probabilities.topk(min(k, probabilities.shape[-1]), dim=-1)
+    return torch.zeros_like(probabilities).scatter(-1, tokens, values.softmax(dim=-1))
+
+
+def _k_of_first_row(probabilities, k):
+    tokens = probabilities[0].topk(min(k, probabilities.shape[-1])).indices
+    kept = torch.zeros_like(probabilities)
+    kept[:, tokens] = probabilities[:, tokens]
+    return _sharing(kept)
+
+
 def _k_sorted(probabilities, k):
     return _sharing(probabilities.sort(dim=-1, descending=True).values[:, :k])
 
@@ -241,6 +285,11 @@ TOP_K = (
         "A softmax does bring the sum to 1, but it turns each 0 into `exp(0)`, and removed tokens come back. Divide by "
         "the sum instead.",
     ),
+    Mistake(
+        _k_softmax_of_kept,
+        "A softmax of probabilities evens them out. What was removed is shared out in proportion: divide by the sum.",
+    ),
+    Mistake(_k_of_first_row, "You keep row 0's likeliest tokens in every row; each row has its own."),
     Mistake(
         _k_sorted,
         "The values are right, but where has each token gone? Column `i` of the result belongs to token `i`, so the "
@@ -497,6 +546,21 @@ def _keeps_x(x, w_q, w_k, w_v, keys, values):
     return _decode(x, w_q, eye, eye, keys, values)
 
 
+def _matrix_first(x, w_q, w_k, w_v, keys, values):
+    q, k, v = w_q @ x, w_k @ x, w_v @ x
+    keys, values = torch.cat((keys, k[None])), torch.cat((values, v[None]))
+    return (keys @ q / math.sqrt(len(q))).softmax(dim=0) @ values, keys, values
+
+
+def _no_row(x, w_q, w_k, w_v, keys, values):
+    return torch.cat((keys, x @ w_k)), torch.cat((values, x @ w_v))
+
+
+def _in_front(x, w_q, w_k, w_v, keys, values):
+    keys, values = torch.cat(((x @ w_k)[None], keys)), torch.cat(((x @ w_v)[None], values))
+    return (keys @ (x @ w_q) / math.sqrt(keys.shape[1])).softmax(dim=0) @ values, keys, values
+
+
 def _newest_only(x, w_q, w_k, w_v, keys, values):
     k, v = x @ w_k, x @ w_v
     return v, torch.cat((keys, k[None])), torch.cat((values, v[None]))
@@ -533,6 +597,15 @@ DECODE_STEP = (
         _keeps_x,
         "You append `x` itself. What is kept are its key and its value: `x` times `w_k`, and `x` times `w_v`.",
     ),
+    Mistake(
+        _matrix_first,
+        "The weights are `(C, D)`, so `x` of shape `(C,)` stands to the left of them, as in `x @ w_q`.",
+    ),
+    Mistake(
+        _no_row,
+        "The new key has the shape `(D,)`, and `torch.cat` needs a row, `(1, D)`, to put it below `(S - 1, D)`.",
+    ),
+    Mistake(_in_front, "The new position's key and value stand in front of the earlier ones; text grows at its end."),
     Mistake(
         _newest_only,
         "Your output is the new position's own value, so it has looked at nothing else. The scores are those of its "

@@ -137,6 +137,20 @@ EXERCISES = (
                 "Mean and variance have lost a dimension, and broadcasting lines them up with the channels: `keepdim`?",
             ),
             Mistake(
+                wrong.norm_with_flat_mean,
+                "The mean has lost a dimension, and broadcasting lines it up with the channels already where you "
+                "subtract it: `keepdim`?",
+            ),
+            Mistake(wrong.norm_rooted_twice, "You take the root twice: `x.std` is already the root of a variance."),
+            Mistake(
+                wrong.norm_own_eps,
+                "Another `eps` makes no difference to you: use the argument, and not a number of your own.",
+            ),
+            Mistake(
+                wrong.norm_without_brackets,
+                "Only the mean is divided, scaled and then subtracted: where do brackets have to stand?",
+            ),
+            Mistake(
                 wrong.norm_eps_outside, "Is your `eps` inside the root? Added to the deviation it changes small inputs."
             ),
             Mistake(
@@ -196,6 +210,13 @@ EXERCISES = (
             Mistake(wrong.gelu_without_cube, "The cubic term is missing: the tanh gets more than a multiple of `x`."),
             Mistake(wrong.gelu_without_half, "For large `x` you return about `2 x`; what makes the bracket at most 1?"),
             Mistake(wrong.gelu_root, "Is the root over the whole fraction 2/π?"),
+            Mistake(
+                wrong.gelu_factor_of_x_only,
+                "Inside the tanh, the root multiplies `x` alone; in the formula it multiplies the cube as well.",
+            ),
+            Mistake(
+                wrong.gelu_without_brackets, "`0.5 x` multiplies all of `1 + tanh(...)`: a pair of brackets is missing."
+            ),
             Mistake(wrong.gelu_math, "`math.tanh` takes a single number; which function takes a whole tensor?"),
             Mistake(
                 wrong.gelu_torch_sqrt, "`torch.sqrt` takes tensors; for the plain number 2/π there is `math.sqrt`."
@@ -273,7 +294,7 @@ EXERCISES = (
             ),
             "c": (
                 "Both in the same way, since LayerNorm fixes the scale of everything.",
-                "It fixes the scale of activations. The plots show gradients, and they behave differently.",
+                "It fixes the scale of the numbers that pass. The plots show gradients, and they behave differently.",
             ),
             "d": (
                 "Neither, since no gradient vanishes.",
@@ -423,6 +444,14 @@ EXERCISES = (
             Mistake(
                 wrong.count_qkv_bias_never,
                 "You leave out the biases of queries, keys and values where `qkv_bias` is True.",
+            ),
+            Mistake(
+                wrong.count_qkv_bias_as_one,
+                "Without `qkv_bias` you leave out one vector of C in a block; queries, keys and values had one each.",
+            ),
+            Mistake(
+                wrong.count_bias_of_c_proj_too,
+                "`qkv_bias` is about `c_attn` alone; `c_proj` keeps its bias, and you leave that out too.",
             ),
             Mistake(wrong.count_without_final_norm, "The final LayerNorm is missing (scale and shift)."),
             Mistake(

@@ -35,6 +35,24 @@ def norm_without_keepdim(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1
     return (x - x.mean(-1)) / torch.sqrt(x.var(-1, correction=0) + eps) * weight + bias
 
 
+def norm_with_flat_mean(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
+    mean = x.mean(-1)
+    return (x - mean) / torch.sqrt(((x - mean) ** 2).mean(-1) + eps) * weight + bias
+
+
+def norm_rooted_twice(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
+    return (x - x.mean(-1, keepdim=True)) / torch.sqrt(x.std(-1, keepdim=True) + eps) * weight + bias
+
+
+def norm_own_eps(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
+    return F.layer_norm(x, weight.shape, weight, bias, 1e-5)
+
+
+def norm_without_brackets(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
+    mean, variance = x.mean(-1, keepdim=True), x.var(-1, keepdim=True, correction=0)
+    return x - mean / torch.sqrt(variance + eps) * weight + bias
+
+
 def norm_without_eps(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
     return norm_eps_outside(x, weight, bias, eps=0)
 
@@ -96,6 +114,14 @@ def gelu_without_half(x: Tensor) -> Tensor:
 
 def gelu_root(x: Tensor) -> Tensor:
     return _gelu(x, x + 0.044715 * x**3, factor=math.sqrt(2) / math.pi)
+
+
+def gelu_factor_of_x_only(x: Tensor) -> Tensor:
+    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * x + 0.044715 * x**3))
+
+
+def gelu_without_brackets(x: Tensor) -> Tensor:
+    return 0.5 * x * 1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
 
 
 def gelu_math(x: Tensor) -> Tensor:
@@ -271,6 +297,14 @@ def count_qkv_bias_always(config: GPTConfig) -> int:
 
 def count_qkv_bias_never(config: GPTConfig) -> int:
     return _count(config, qkv_bias=0)
+
+
+def count_qkv_bias_as_one(config: GPTConfig) -> int:
+    return _count(config, qkv_bias=(3 if config.qkv_bias else 2) * config.emb_dim)
+
+
+def count_bias_of_c_proj_too(config: GPTConfig) -> int:
+    return _count(config, qkv_bias=(3 if config.qkv_bias else -1) * config.emb_dim)
 
 
 def count_without_final_norm(config: GPTConfig) -> int:

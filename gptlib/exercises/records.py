@@ -5,20 +5,13 @@ Every change reads the file anew under a lock and writes it whole. A file that c
 
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from gptlib.files import read_json, write_json
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-    import msvcrt
+from gptlib.files import locked, read_json, write_json
 
 FORMAT = 1
 LONGEST_WAIT = 2.0  # seconds for another process's lock, which is held for milliseconds
@@ -113,29 +106,6 @@ def _understood(data: Any) -> Records:
     return records
 
 
-@contextmanager
-def _locked() -> Iterator[None]:
-    """Hold the data folder's lock, which the system frees if we are killed; go on without it where there is none."""
-    with (data_folder() / "progress.lock").open("a") as file:
-        deadline = time.monotonic() + LONGEST_WAIT
-        while not (held := _try_lock(file)) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        try:
-            yield
-        finally:
-            if held and fcntl is None:
-                file.seek(0)
-                msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
-
-
-def _try_lock(file: IO) -> bool:
-    """Lock the file, unless another has it; closing it frees it, save on Windows."""
-    try:
-        if fcntl is None:
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+def _locked() -> AbstractContextManager[bool]:
+    """Hold the data folder's lock; go on without it where there is none."""
+    return locked(data_folder() / "progress.lock", LONGEST_WAIT)

@@ -79,6 +79,7 @@ def _merge_cases(rng: Random) -> list[tuple]:
         ([2, 1, 2, 1], (1, 2), 256),
         ([1, 1, 2, 2], (1, 2), 256),
         ([1, 2, 3], (4, 5), 6),
+        ([31, 2, 1, 23, 1, 2], (1, 2), 256),  # the digits 1 2 stand in it more often than the ids do
     ]
     return some + [(_random_ids(rng, 24), pair, 256) for pair in ((1, 2), (1, 1), (3, 2))]
 
@@ -100,6 +101,7 @@ def _encode_cases(rng: Random) -> list[tuple]:
         (b"abcbc", [(97, 98), (98, 99), (256, 99)]),
         ("né né".encode(), [(195, 169), (110, 256)]),
         (b"abcd", [(99, 100), (98, 99), (97, 257), (97, 98)]),  # cd, bc, abc, ab: neither ab nor abc goes first
+        (b"the", []),
     ]
     for n_merges in (6, 15, 25):
         learned = _learned("".join(rng.choice("abcd") for _ in range(150)), n_merges)
@@ -152,6 +154,15 @@ EXERCISES = (
                 "You take the space off the pieces before you look them up; here ` mill` and `mill` are two entries.",
             ),
             Mistake(wrong.ignore_case, "You change the text to lower case; `The` and `the` are two entries here."),
+            Mistake(
+                wrong.unknown_by_or,
+                "A piece with the id 0 is taken for an unknown one: in Python `0 or something` is `something`.",
+            ),
+            Mistake(
+                wrong.unknown_as_text,
+                'Unknown words become the text `"<|unk|>"`. That is a key of the vocabulary; what is its id?',
+            ),
+            Mistake(wrong.return_at_once, "Your `return` stands inside the loop, and ends it after the first piece."),
             Mistake(
                 wrong.unknown_is_none,
                 'Unknown words become `None`, which is no id. The vocabulary has an id for them, under `"<|unk|>"`.',
@@ -219,6 +230,8 @@ EXERCISES = (
             ),
             Mistake(wrong.count_each_once, "You list the pairs, each with a 1; a pair that comes again counts again."),
             Mistake(wrong.count_single_ids, "You count single ids; what is asked for is pairs of neighbours."),
+            Mistake(wrong.count_lists, "A list can't be a key of a dict, since it can change; a tuple can."),
+            Mistake(wrong.count_all_with_all, "You pair every id with every other one; only neighbours count."),
             Mistake(
                 wrong.around_the_end,
                 "The last id and the first one are counted as neighbours; Python's `ids[-1]` is the last.",
@@ -286,6 +299,11 @@ EXERCISES = (
             ),
             Mistake(wrong.merge_once, "Only the first occurrence is merged; all of them should be."),
             Mistake(
+                wrong.replace_in_a_string,
+                "You make a string of the ids and replace in it, and so you find `1 2` in `31 2` as well. Compare ids, "
+                "not digits.",
+            ),
+            Mistake(
                 wrong.merge_in_place,
                 "The result is right, but the list you were given is changed; build a new one, or work on a copy.",
             ),
@@ -305,7 +323,7 @@ EXERCISES = (
     Prediction(
         name="chunks_of_o_clock",
         title="Cut like GPT-2",
-        minutes=3,
+        minutes=4,
         difficulty=2,
         task="""
             Into which chunks does GPT-2's pattern cut `"It's  7 o'clock"`? There are two spaces before the 7. Go
@@ -331,6 +349,12 @@ EXERCISES = (
             ("It", "'s", "  7", " o", "'", "clock"): "A number takes one space at most; the other one is a chunk by "
             "itself.",
             ("It", "'s", " 7", " o", "'", "clock"): "A space got lost: joined, the chunks are the text again.",
+            ("It's", "  7", " o'clock"): "You cut at spaces. An apostrophe ends a run of letters too, and a number "
+            "takes one space at most.",
+            ("It", "'", "s", " ", " 7", " o", "'", "clock"): "The first alternative comes before the others: it takes "
+            "`'s` in one piece.",
+            ("It", "'s", " ", " ", "7", " ", "o", "'", "clock"): "Words and numbers take the space in front of them "
+            "along.",
         },
         hints=(
             "Seven chunks. The first two are `It` and `'s`.",
@@ -359,6 +383,8 @@ EXERCISES = (
             "merges.",
             (97, 257, 257): "You merged `(98, 99)` first. The pair `(97, 98)` is there too, and was learned earlier.",
             (258, 98, 99): "The first three bytes are right. There is still a pair in the rest.",
+            (97, 98, 99, 98, 99): "Those are the bytes, and nothing is merged yet.",
+            (256, 99, 256, 99): "The second pair is 98 and 99, not 97 and 98; which id does it make?",
         },
         hints=(
             "Begin with 97, 98, 99, 98, 99 and look for `(97, 98)`.",
@@ -424,6 +450,26 @@ EXERCISES = (
                 "stop.",
             ),
             Mistake(
+                wrong.look_for_pairs_once,
+                "You look for pairs once, before the first merge. A merge makes new pairs, so look again after each.",
+            ),
+            Mistake(
+                wrong.merge_one_pair,
+                "You merge one pair and stop. Go on while there is a pair that is among the merges.",
+            ),
+            Mistake(
+                wrong.number_as_used,
+                "Your new ids count up as the merges are used. They belong to the merges: number k makes 256 + k.",
+            ),
+            Mistake(
+                wrong.smallest_ids,
+                "`min` of the pairs compares the ids in them. What counts is each pair's place in `merges`.",
+            ),
+            Mistake(
+                wrong.least_of_nothing,
+                "A word of a single id has no pairs, and `min` of nothing is an error. Stop before that.",
+            ),
+            Mistake(
                 wrong.count_from_zero,
                 "Merge k makes the id 256 + k; you use k, which is the id of a byte.",
             ),
@@ -482,8 +528,8 @@ EXERCISES = (
         minutes=2,
         difficulty=2,
         task="""
-            You will train a small model, some millions of numbers in all, on the tales: about 268,000 characters. Which
-            vocabulary do you choose?
+            You will train a small model, of some millions of parameters in all, on the tales: about 268,000 characters.
+            Which vocabulary do you choose?
         """,
         choices={
             "a": (
@@ -494,7 +540,7 @@ EXERCISES = (
             "b": (
                 "About 2,000 byte-pair tokens trained on the tales.",
                 "Most of the shortening is won by then, each token is still seen often enough to be learned, and the "
-                "table stays small. The committed model, too, has a vocabulary of this order.",
+                "table stays small. The trained model that comes with the book has a vocabulary of this order.",
             ),
             "c": (
                 "GPT-2's 50,257, since the large models use it.",

@@ -1,6 +1,6 @@
 """Wrong implementations that learners write in chapter 1; which message each gets stands in tokenizers.py."""
 
-from itertools import pairwise
+from itertools import pairwise, product
 
 from gptlib.tokenizers.bpe import token_table
 from gptlib.tokenizers.words import UNKNOWN, split_words
@@ -32,6 +32,20 @@ def unknown_is_none(text: str, vocabulary: dict[str, int]) -> list:
     return [vocabulary.get(word) for word in split_words(text)]
 
 
+def unknown_by_or(text: str, vocabulary: dict[str, int]) -> list[int]:
+    return [vocabulary.get(word) or vocabulary[UNKNOWN] for word in split_words(text)]
+
+
+def unknown_as_text(text: str, vocabulary: dict[str, int]) -> list:
+    return [vocabulary.get(word, UNKNOWN) for word in split_words(text)]
+
+
+def return_at_once(text: str, vocabulary: dict[str, int]) -> list[int] | None:
+    for word in split_words(text):
+        return [vocabulary.get(word, vocabulary[UNKNOWN])]
+    return None
+
+
 def strip_spaces(text: str, vocabulary: dict[str, int]) -> list[int]:
     return [vocabulary.get(word.strip(), vocabulary[UNKNOWN]) for word in split_words(text)]
 
@@ -58,6 +72,14 @@ def around_the_end(ids: list[int]) -> dict[Pair, int]:
 
 def count_past_the_end(ids: list[int]) -> dict[Pair, int]:
     return _counted((ids[i], ids[i + 1]) for i in range(len(ids)))
+
+
+def count_lists(ids: list[int]) -> dict:
+    return _counted([left, right] for left, right in pairwise(ids))
+
+
+def count_all_with_all(ids: list[int]) -> dict[Pair, int]:
+    return _counted(product(ids, ids))
 
 
 def count_each_once(ids: list[int]) -> dict[Pair, int]:
@@ -132,6 +154,11 @@ def merge_once(ids: list[int], pair: Pair, new_id: int) -> list[int]:
     return list(ids)
 
 
+def replace_in_a_string(ids: list[int], pair: Pair, new_id: int) -> list[int]:
+    text = " ".join(map(str, ids)).replace(f"{pair[0]} {pair[1]}", str(new_id))
+    return [int(number) for number in text.split()]
+
+
 def merge_in_place(ids: list[int], pair: Pair, new_id: int) -> list[int]:
     i = 0
     while i < len(ids) - 1:
@@ -204,6 +231,41 @@ def never_stop(word: bytes, merges: list[Pair]) -> list[int]:
     ids, new_ids = list(word), _new_ids(merges)
     while len(ids) > 1:
         pair = min(pairwise(ids), key=lambda two: new_ids.get(two, len(merges) + 256))
+        ids = _merged(ids, pair, new_ids[pair])
+    return ids
+
+
+def look_for_pairs_once(word: bytes, merges: list[Pair]) -> list[int]:
+    ids, new_ids = list(word), _new_ids(merges)
+    for pair in sorted({pair for pair in pairwise(ids) if pair in new_ids}, key=new_ids.__getitem__):
+        ids = _merged(ids, pair, new_ids[pair])
+    return ids
+
+
+def merge_one_pair(word: bytes, merges: list[Pair]) -> list[int]:
+    ids = list(word)
+    known = [pair for pair in merges if pair in set(pairwise(ids))]
+    return _merged(ids, known[0], 256 + merges.index(known[0])) if known else ids
+
+
+def number_as_used(word: bytes, merges: list[Pair]) -> list[int]:
+    ids, new_id = list(word), 256
+    while known := [pair for pair in merges if pair in set(pairwise(ids))]:
+        ids, new_id = _merged(ids, known[0], new_id), new_id + 1
+    return ids
+
+
+def smallest_ids(word: bytes, merges: list[Pair]) -> list[int]:
+    ids, new_ids = list(word), _new_ids(merges)
+    while known := [pair for pair in pairwise(ids) if pair in new_ids]:
+        ids = _merged(ids, min(known), new_ids[min(known)])
+    return ids
+
+
+def least_of_nothing(word: bytes, merges: list[Pair]) -> list[int]:
+    """Ends with a ValueError where one id is left, or none was there."""
+    ids, new_ids = list(word), _new_ids(merges)
+    while (pair := min(pairwise(ids), key=lambda two: new_ids.get(two, len(merges) + 256))) in new_ids:
         ids = _merged(ids, pair, new_ids[pair])
     return ids
 

@@ -1,5 +1,6 @@
 """Chapter 5: the loss, the learning rate, clipping, and a whole training step."""
 
+import math
 from collections.abc import Callable, Sequence
 from random import Random
 
@@ -151,7 +152,7 @@ EXERCISES = (
     CodeExercise(
         name="stable_cross_entropy",
         title="Cross-entropy that never overflows",
-        minutes=12,
+        minutes=15,
         difficulty=2,
         task="""
             Compute the loss of a batch from its logits, out of `exp`, `log`, sums and maxima, without PyTorch's own
@@ -188,13 +189,27 @@ EXERCISES = (
                 "formula on paper: the `exp` of the target's logit goes away.",
             ),
             Mistake(
+                wrong.log_of_nearly_zero,
+                "A small number inside the logarithm hides a probability of 0, and no loss can then be larger than the "
+                "number allows. Take the logarithm of the softmax's formula on paper, and no small number is needed.",
+            ),
+            Mistake(
+                wrong.flat_maximum,
+                "Maximum and sum have lost the last dimension, so they no longer line up with their positions: "
+                "`keepdim`?",
+            ),
+            Mistake(
+                wrong.every_target_everywhere,
+                "`[:, :, targets]` looks up *every* target at *every* position. `gather` takes one number at each.",
+            ),
+            Mistake(
                 wrong.one_maximum,
                 "You subtract one maximum from all positions. Where another position has far larger logits, every "
                 "`exp` of this one becomes 0; each position needs its own maximum.",
             ),
             Mistake(
                 wrong.over_positions,
-                "You normalize over the positions (dimension 1). The probabilities of the tokens at one position have "
+                "You normalise over the positions (dimension 1). The probabilities of the tokens at one position have "
                 "to sum to 1.",
             ),
             Mistake(
@@ -248,7 +263,9 @@ EXERCISES = (
         diagnoses={
             5.0: "That is the mean of 1/p. Perplexity is `exp` of the mean loss: average the logarithms first.",
             3.2: "That is 1 divided by the mean probability. Average the losses, -log p, and not the probabilities.",
-            1.386: "That is the mean loss, in nats. Perplexity is `exp` of it.",
+            2 * math.log(2): "That is the mean loss, in nats. Perplexity is `exp` of it.",
+            0.25: "That is how likely a token was, typically. Perplexity is a number of choices: 1 over that.",
+            256.0: "That is 1 over the product of all four; perplexity is about one token, so take the mean loss.",
             2.0: "That is the mean loss in bits (base 2). Which number has a base-2 logarithm of 2?",
         },
         hints=(
@@ -262,42 +279,44 @@ EXERCISES = (
     ),
     Choice(
         name="first_debugging_step",
-        title="The loss does not move",
-        minutes=2,
+        title="One batch works, the run does not",
+        minutes=3,
+        difficulty=2,
         task="""
-            You have written a model and a loop. After 500 steps the loss still stands at about ln V, where it began.
-            What do you do first?
+            Your model over-fits one batch within seconds. In the real run, the loss falls from 4.1 (which is ln V) to
+            3.0, and there it stays, however long you wait: the model learns how common each character is, and nothing
+            else. Which bug fits both?
         """,
         choices={
             "a": (
-                "train ten times as long",
-                "A loss that has not moved in 500 steps gives no hope for the next 5,000; find out why first.",
+                "the optimizer holds the weights of another model",
+                "Then one batch could not be learned either: the loss would stay at ln V, as in the figure above.",
             ),
             "b": (
-                "try to over-fit one small batch",
-                "It takes seconds, and splits the problem: if even one batch can't be learned, the model, the loss or "
-                "the loop is broken; if it can, look at the data, the learning rate and the size.",
+                "inputs and targets are shuffled separately, so that they come from different windows",
+                "One batch can be learned by heart whatever its targets are. But what is learned from it says nothing "
+                "about the next one, and all that holds for every batch is how common each character is.",
             ),
             "c": (
-                "make the model larger",
-                "Even a bigram table gets well below ln V, since some characters are commoner than others. Size is not "
-                "what is missing here.",
+                "the model is too small",
+                "The run by hand, above, came well below 3.0 with a model of 60,000 weights. One that learns nothing "
+                "but counts is not short of weights; its inputs tell it nothing.",
             ),
             "d": (
-                "add dropout",
-                "Dropout is against over-fitting, which is the opposite trouble: this model has not learned anything.",
+                "the causal mask is missing",
+                "Then each position could look its answer up, and the loss of the run would fall far too low.",
             ),
         },
         answer="b",
         hints=(
-            "Which of them is fast, and tells you something whichever way it turns out?",
-            "Something is either broken or badly chosen. What must every working model and loop be able to do?",
+            "One batch was learned: which parts of the program are in order, then? And which part has it not tested?",
+            "Any targets of a single batch can be learned by heart, right or wrong ones.",
         ),
     ),
     CodeExercise(
         name="warmup_cosine",
         title="The learning rate of a step",
-        minutes=8,
+        minutes=10,
         difficulty=2,
         task="""
             Compute the learning rate of one step; steps are counted from 0.
@@ -343,6 +362,21 @@ EXERCISES = (
                 "warm-up and that step?",
             ),
             Mistake(
+                wrong.too_long_and_cut,
+                "Your rate leaps down to `lowest` at step `decay_steps`. How many steps lie between the end of the "
+                "warm-up and that step?",
+            ),
+            Mistake(
+                wrong.a_quarter_of_a_wave,
+                "You use a quarter of a wave, which is steep at its end. Half a wave goes from a top, where the cosine "
+                "is 1, to a bottom, where it is -1.",
+            ),
+            Mistake(wrong.in_degrees, "`math.cos` counts in radians: half a wave is π, and not 180."),
+            Mistake(
+                wrong.warmup_from_lowest,
+                "Your warm-up rises from `lowest`; it has to rise from 0, by the same amount each step.",
+            ),
+            Mistake(
                 wrong.rises_again,
                 "Past `decay_steps` your rate rises again, as a cosine does. It has to stay at `lowest`.",
             ),
@@ -376,7 +410,8 @@ EXERCISES = (
         task="""
             Given the gradients of all parameters, return them clipped: put all their numbers into one long row in your
             mind, take its norm, and where that is above `max_norm`, scale every gradient by the same factor so that
-            the norm becomes `max_norm`. Gradients of a smaller norm stay as they are. Return new tensors.
+            the norm becomes `max_norm`. Gradients of a smaller norm stay as they are. Don't write into the caller's
+            tensors.
         """,
         stub='''
             def clip_gradients(gradients, max_norm):
@@ -481,6 +516,16 @@ EXERCISES = (
                 "You divide by the number of all targets; those of -100 are no targets and must not be counted.",
             ),
             Mistake(
+                wrong.divided_by_micro_batches,
+                "You divide *sums* by the number of micro-batches. A mean over targets is a sum divided by the number "
+                "of targets.",
+            ),
+            Mistake(
+                wrong.all_at_once,
+                "You put all micro-batches through the model in one go, which is what there is no memory for (and "
+                "rows of different lengths can't be joined). One after the other: gradients add up.",
+            ),
+            Mistake(
                 wrong.zeroed_in_the_loop,
                 "Only your last micro-batch has an effect: `zero_grad` within the loop wipes out what the ones before "
                 "it have gathered.",
@@ -529,7 +574,11 @@ EXERCISES = (
                 "The second step still has the first one's gradients in it. When that is mended, think of "
                 "micro-batches with few targets.",
             ),
-            Mistake(wrong.no_step, "The weights are as they were: which call lets the optimizer change them?"),
+            Mistake(
+                wrong.no_step,
+                "The weights are as they were. Either the optimizer takes no step, or the gradients are emptied before "
+                "it does.",
+            ),
         ),
         hints=(
             "The order: empty the gradients, then for each micro-batch forward and backward, then one step.",

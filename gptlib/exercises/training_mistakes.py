@@ -33,6 +33,19 @@ def log_of_zero(logits: Tensor, targets: Tensor) -> Tensor:
     return _mean_of_targets(logits.softmax(dim=-1).log(), targets)
 
 
+def log_of_nearly_zero(logits: Tensor, targets: Tensor) -> Tensor:
+    return _mean_of_targets((logits.softmax(dim=-1) + 1e-9).log(), targets)
+
+
+def flat_maximum(logits: Tensor, targets: Tensor) -> Tensor:
+    shifted = logits - logits.max(dim=-1).values
+    return _mean_of_targets(shifted - shifted.exp().sum(dim=-1).log(), targets)
+
+
+def every_target_everywhere(logits: Tensor, targets: Tensor) -> Tensor:
+    return -logits.log_softmax(dim=-1)[:, :, targets].mean()
+
+
 def one_maximum(logits: Tensor, targets: Tensor) -> Tensor:
     shifted = logits - logits.max()
     return _mean_of_targets(shifted - shifted.exp().sum(dim=-1, keepdim=True).log(), targets)
@@ -100,6 +113,32 @@ def warmup_counts_as_decay(step: int, peak: float, lowest: float, warmup_steps: 
 
 def too_long_a_cosine(step: int, peak: float, lowest: float, warmup_steps: int, decay_steps: int) -> float:
     return _with_progress(min((step - warmup_steps) / decay_steps, 1), step, peak, lowest, warmup_steps)
+
+
+def too_long_and_cut(step: int, peak: float, lowest: float, warmup_steps: int, decay_steps: int) -> float:
+    if step >= decay_steps:
+        return lowest
+    return _with_progress((step - warmup_steps) / decay_steps, step, peak, lowest, warmup_steps)
+
+
+def a_quarter_of_a_wave(step: int, peak: float, lowest: float, warmup_steps: int, decay_steps: int) -> float:
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    progress = min((step - warmup_steps) / (decay_steps - warmup_steps), 1)
+    return lowest + (peak - lowest) * math.cos(math.pi / 2 * progress)
+
+
+def in_degrees(step: int, peak: float, lowest: float, warmup_steps: int, decay_steps: int) -> float:
+    if step >= decay_steps:
+        return lowest
+    progress = (step - warmup_steps) / (decay_steps - warmup_steps)
+    return _with_progress(180 / math.pi * progress, step, peak, lowest, warmup_steps)
+
+
+def warmup_from_lowest(step: int, peak: float, lowest: float, warmup_steps: int, decay_steps: int) -> float:
+    if step < warmup_steps:
+        return lowest + (peak - lowest) * (step + 1) / warmup_steps
+    return _schedule(step, peak, lowest, warmup_steps, decay_steps)
 
 
 def rises_again(step: int, peak: float, lowest: float, warmup_steps: int, decay_steps: int) -> float:
@@ -193,6 +232,20 @@ def padding_counted(model: nn.Module, optimizer: torch.optim.Optimizer, micro_ba
     for inputs, targets in micro_batches:
         (next_token_loss(model(inputs), targets, "sum") / n_targets).backward()
     optimizer.step()
+
+
+def divided_by_micro_batches(model: nn.Module, optimizer: torch.optim.Optimizer, micro_batches: MicroBatches) -> None:
+    optimizer.zero_grad()
+    for inputs, targets in micro_batches:
+        (next_token_loss(model(inputs), targets, "sum") / len(micro_batches)).backward()
+    optimizer.step()
+
+
+def all_at_once(model: nn.Module, optimizer: torch.optim.Optimizer, micro_batches: MicroBatches) -> None:
+    inputs, targets = (torch.cat(part) for part in zip(*micro_batches, strict=True))
+    next_token_loss(model(inputs), targets).backward()
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 def zeroed_in_the_loop(model: nn.Module, optimizer: torch.optim.Optimizer, micro_batches: MicroBatches) -> None:

@@ -25,6 +25,14 @@ def _forget_keepdim(x: Tensor) -> Tensor:
     return x - x.mean(dim=1)
 
 
+def _subtract_the_sum(x: Tensor) -> Tensor:
+    return x - x.sum(dim=1, keepdim=True)
+
+
+def _turned_around(x: Tensor) -> Tensor:
+    return x.mean(dim=1, keepdim=True) - x
+
+
 def _center_in_place(x: Tensor) -> Tensor:
     x -= x.mean(dim=1, keepdim=True)
     return x
@@ -84,6 +92,23 @@ def _subtract_the_loss(w: Tensor, x: Tensor, y: Tensor, learning_rate: float) ->
     return w - learning_rate * ((w * x - y) ** 2).mean()
 
 
+def _a_step_for_each_point(w: Tensor, x: Tensor, y: Tensor, learning_rate: float) -> Tensor:
+    return w - learning_rate * 2 * (w * x - y) * x
+
+
+def _loss_of_the_original(w: Tensor, x: Tensor, y: Tensor, learning_rate: float) -> Tensor:
+    copy = w.clone().requires_grad_()
+    ((w * x - y) ** 2).mean().backward()  # nothing here records, and so this raises
+    return w - learning_rate * copy.grad
+
+
+def _recorded_step(w: Tensor, x: Tensor, y: Tensor, learning_rate: float) -> Tensor:
+    w = w.clone().requires_grad_()
+    ((w * x - y) ** 2).mean().backward()
+    w -= learning_rate * w.grad  # raises: a step within the record
+    return w
+
+
 def _step_in_place(w: Tensor, x: Tensor, y: Tensor, learning_rate: float) -> Tensor:
     w -= learning_rate * _gradient(w, x, y)
     return w
@@ -112,6 +137,7 @@ EXERCISES = (
             3: "Those are the tokens of the prompt. They are given; what has to be computed is what comes behind them.",
             1: "One run gives the probabilities of one next token only. What does the token after that depend on?",
             4: "Each new token is picked from probabilities of its own, the first of them too.",
+            6: "After the fifth new token nothing more is written, so nothing more has to be computed.",
             15: "Each run takes in the whole text so far at once, and not one token of it at a time.",
         },
         hints=(
@@ -123,18 +149,22 @@ EXERCISES = (
     Choice(
         name="broadcast_shape",
         title="What broadcasting makes",
-        minutes=1,
-        task="`a` has the shape `(3, 1)` and `b` the shape `(4,)`. What is `a + b`?",
+        minutes=2,
+        task="`a` has the shape `(5, 1, 3)` and `b` the shape `(4, 1)`. What is `a + b`?",
         choices={
-            "a": ("of shape `(3, 4)`", "`b` counts as `(1, 4)`; each dimension of size 1 is stretched to the other's."),
-            "b": ("of shape `(3, 1)`", "The result is as large as the larger one in every dimension, so 4, not 1."),
-            "c": ("of shape `(4,)`", "The result keeps the dimensions of the tensor that has more of them."),
+            "a": (
+                "of shape `(4, 3)`",
+                "Where a size is missing, the other one stays: the result has three dimensions.",
+            ),
+            "b": ("of shape `(5, 4, 1)`", "In the last place 3 meets 1, and it is the 1 that is stretched."),
+            "c": ("of shape `(5, 4, 3)`", "`b` counts as `(1, 4, 1)`; each size of 1 is stretched to the other's."),
             "d": (
                 "an error",
-                "Sizes may differ where one of them is 1: here they are 1 and 4, and 3 and a missing one.",
+                "Sizes may differ where one of them is 1 or missing: lined up at the right, 3 meets 1, 1 meets 4, and "
+                "5 meets nothing.",
             ),
         },
-        answer="a",
+        answer="c",
         hints=(
             "Write the shapes below each other, lined up at the right.",
             "A missing dimension counts as 1, and a 1 is stretched to whatever the other has.",
@@ -161,6 +191,10 @@ EXERCISES = (
         mistakes=(
             Mistake(_center_columns, "You average over the rows (`dim=0`); each row's mean is over its columns."),
             Mistake(_center_all, "You subtract one mean of all numbers; each row has a mean of its own."),
+            Mistake(
+                _subtract_the_sum, "You subtract each row's sum; its mean is smaller, and there is a method for it."
+            ),
+            Mistake(_turned_around, "All signs are turned round: it is `x` minus the mean, not the mean minus `x`."),
             Mistake(
                 _forget_keepdim,
                 "The means have the shape `(rows,)`, and broadcasting lines that up with the columns. Does `keepdim` "
@@ -280,6 +314,19 @@ EXERCISES = (
             Mistake(_forget_the_square, "That is the slope of the error, and not of its square."),
             Mistake(_subtract_the_loss, "You subtract the loss; it says how wrong `w` is, and not which way to go."),
             Mistake(
+                _a_step_for_each_point,
+                "That is a step for each point. The loss is the mean over all points, so its gradient is one number.",
+            ),
+            Mistake(
+                _loss_of_the_original,
+                "Nothing was recorded, so `backward` has no way back: compute the loss with the copy that records, and "
+                "not with the `w` that came in.",
+            ),
+            Mistake(
+                _recorded_step,
+                "The step itself is recorded, and PyTorch refuses to record it. What switches the recording off?",
+            ),
+            Mistake(
                 _step_in_place,
                 "The new `w` is right, but it is written into the caller's tensor; make a new one, `w - ...`.",
             ),
@@ -291,7 +338,7 @@ EXERCISES = (
             "By hand the gradient is `(2 * (w * x - y) * x).mean()`; the step subtracts the learning rate times that.",
         ),
         why="""
-            The whole of training is this step, with millions of weights in the place of one. The step itself stands
+            The whole of training is this step, with millions of parameters in the place of one. The step itself stands
             under `no_grad`, since it is not a part of what the loss depends on.
         """,
     ),

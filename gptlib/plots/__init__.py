@@ -1,41 +1,22 @@
 """Figures of one style, a module for each topic; every function takes Axes (or makes them) and returns them."""
 
-from gptlib.plots.attention import (
-    plot_attention,
-    plot_attentions,
-    plot_growth,
-    plot_head_scores,
-    plot_heads,
-    plot_sharpness,
-    plot_split,
-)
+from gptlib.plots.attention import plot_attention, plot_computed_keys, plot_heads, plot_masks, plot_split
+from gptlib.plots.bars import plot_bar_groups, plot_bars, plot_parameter_shares
 from gptlib.plots.base import BLUE, DARK_ORANGE, GREEN, GREY, ORANGE, PURPLE, STYLE, in_style, new_axes, save_figure
-from gptlib.plots.basics import plot_broadcasting, plot_descent, plot_fit, plot_tensor
-from gptlib.plots.embeddings import plot_lookup, plot_vectors, plot_waves
-from gptlib.plots.losses import LiveLosses, plot_learning_rate, plot_losses
-from gptlib.plots.model import plot_bars, plot_curves, plot_parameter_shares
-from gptlib.plots.sampling import (
-    plot_computed_keys,
-    plot_entropy,
+from gptlib.plots.cells import plot_broadcasting, plot_tensor, plot_token_rows
+from gptlib.plots.descent import plot_agreement, plot_clipping, plot_descent, plot_fit, plot_paths
+from gptlib.plots.lines import plot_line_panels, plot_lines
+from gptlib.plots.losses import LiveLosses, plot_learning_rate, plot_loss_curves, plot_losses, plot_sweep
+from gptlib.plots.matrices import plot_lookup, plot_matrices, plot_matrix
+from gptlib.plots.tokens import plot_tokens
+from gptlib.plots.vocabulary import (
     plot_filters,
-    plot_generation_speed,
     plot_next_tokens,
-    plot_repetition,
     plot_running_sum,
-    plot_token_grid,
-    plot_token_probabilities,
+    plot_token_counts,
+    plot_vocabulary_growth,
 )
-from gptlib.plots.tokens import plot_by_vocabulary_size, plot_token_counts, plot_tokens, plot_vocabulary_growth
-from gptlib.plots.training import (
-    plot_agreement,
-    plot_clipping,
-    plot_gallery,
-    plot_paths,
-    plot_series,
-    plot_sweep,
-    plot_target_probabilities,
-)
-from gptlib.plots.windows import plot_batch_order, plot_masks, plot_parts, plot_token_rows, plot_windows
+from gptlib.plots.windows import plot_batch_order, plot_parts, plot_windows
 
 __all__ = [
     "BLUE",
@@ -50,47 +31,37 @@ __all__ = [
     "new_axes",
     "plot_agreement",
     "plot_attention",
-    "plot_attentions",
+    "plot_bar_groups",
     "plot_bars",
     "plot_batch_order",
     "plot_broadcasting",
-    "plot_by_vocabulary_size",
     "plot_clipping",
     "plot_computed_keys",
-    "plot_curves",
     "plot_descent",
-    "plot_entropy",
     "plot_filters",
     "plot_fit",
-    "plot_gallery",
-    "plot_generation_speed",
-    "plot_growth",
-    "plot_head_scores",
     "plot_heads",
     "plot_learning_rate",
+    "plot_line_panels",
+    "plot_lines",
     "plot_lookup",
+    "plot_loss_curves",
     "plot_losses",
     "plot_masks",
+    "plot_matrices",
+    "plot_matrix",
     "plot_next_tokens",
     "plot_parameter_shares",
     "plot_parts",
     "plot_paths",
-    "plot_repetition",
     "plot_running_sum",
-    "plot_series",
-    "plot_sharpness",
     "plot_split",
     "plot_sweep",
-    "plot_target_probabilities",
     "plot_tensor",
     "plot_token_counts",
-    "plot_token_grid",
-    "plot_token_probabilities",
     "plot_token_rows",
     "plot_tokens",
-    "plot_vectors",
     "plot_vocabulary_growth",
-    "plot_waves",
     "plot_windows",
     "save_figure",
 ]

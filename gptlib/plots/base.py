@@ -4,18 +4,33 @@ Each figure brings its own light background, so that it reads the same in a ligh
 are told apart by colour-blind readers too (Okabe & Ito 2008), and lines differ in dash as well.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 from gptlib.files import write_atomically
 
+INK = "#222222"
 DARK_ORANGE = "#A84600"  # ORANGE as text
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#6B6B6B"
+PALE_BLUE, PALE_ORANGE, PALE_GREEN, PALE_PURPLE, PALE_GREY = "#C6DFF1", "#FADCC6", "#CBEBDF", "#F3DBE8", "#E1DED5"
+PALE = (PALE_BLUE, PALE_ORANGE, PALE_GREEN, PALE_PURPLE, PALE_GREY)
+"""Faces of cells and boxes: dark text can be read on each."""
+LOOKS = (
+    (BLUE, "-", "o"),
+    (ORANGE, "--", "s"),
+    (GREEN, "-.", "^"),
+    (PURPLE, ":", "D"),
+    (INK, (0, (5, 1.5, 1, 1.5, 1, 1.5)), "v"),
+)
+"""Colour, dash and marker of the first curve, the second, and so on: as many as can be told apart."""
+HATCHES = ("", "//", "..", "\\\\", "xx", "++")
+"""Of the first bars, the second, and so on."""
 STYLE = {
     "figure.facecolor": "#FBFAF6",
     "savefig.facecolor": "#FBFAF6",
@@ -30,7 +45,7 @@ STYLE = {
     "axes.axisbelow": True,
     "grid.color": "#E4E1D8",
     "grid.linewidth": 0.8,
-    "text.color": "#222222",
+    "text.color": INK,
     "xtick.color": "#333333",
     "ytick.color": "#333333",
     "lines.linewidth": 1.8,
@@ -56,6 +71,43 @@ def in_style(plot: Callable[..., Axes]) -> Callable[..., Axes]:
 def new_axes(ax: Axes | None = None, size: tuple[float, float] = (6.4, 3.4)) -> Axes:
     """The Axes given, or those of a new figure of `size` inches."""
     return plt.subplots(figsize=size, layout="constrained")[1] if ax is None else ax
+
+
+def new_panels(axes: Sequence[Axes] | None, n: int, size: tuple[float, float], columns: int = 0) -> list[Axes]:
+    """The n Axes given, or those of a new figure of `size` inches, in rows of `columns` (by default, in one row).
+
+    Raises ValueError where there is nothing to draw, or another number of Axes.
+    """
+    if n == 0:
+        raise ValueError("There is nothing to draw; pass a dict with at least one title and what belongs under it.")
+    if axes is not None:
+        if len(axes) != n:
+            raise ValueError(f"There are {len(axes)} Axes for {n} panels; pass as many.")
+        return list(axes)
+    columns = columns or n
+    figure, grid = plt.subplots(-(-n // columns), columns, figsize=size, layout="constrained", squeeze=False)
+    for unused in grid.flat[n:]:
+        figure.delaxes(unused)
+    return list(grid.flat[:n])
+
+
+def looks_of(names: Iterable[str], what: str = "curves") -> dict[str, tuple]:
+    """The look (of LOOKS) of each name, in their order. Raises ValueError for more than can be told apart."""
+    names = list(dict.fromkeys(names))
+    if not 1 <= len(names) <= len(LOOKS):
+        raise ValueError(f"There are {len(names)} {what}; pass 1 to {len(LOOKS)} of them, as {{name: values}}.")
+    return dict(zip(names, LOOKS, strict=False))
+
+
+def legend_beside(ax: Axes, *handles_and_labels) -> None:
+    """A legend at the right of the Axes, where it hides nothing."""
+    ax.legend(*handles_and_labels, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
+
+
+def legend_below(ax: Axes, **options) -> None:
+    """A legend in one line, below the label of the x axis however high the Axes are."""
+    below = ax.transAxes + ScaledTranslation(0, -40 / 72, ax.figure.dpi_scale_trans)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below, ncols=5, fontsize=9, **options)
 
 
 def save_figure(figure: Axes | Figure, path: str | Path) -> Path:

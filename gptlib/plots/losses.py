@@ -1,5 +1,6 @@
-"""Loss and learning rate of a run, drawn from its history."""
+"""Losses and learning rates: of a run from its history, of several runs, of a sweep."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
@@ -7,9 +8,13 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from gptlib.plots.base import BLUE, DARK_ORANGE, GREEN, GREY, ORANGE, in_style, new_axes
+from gptlib.plots.checks import as_row, one_for_each
+from gptlib.plots.lines import Curve, plot_lines
 
 if TYPE_CHECKING:
     from gptlib.history import History
+
+LOSS = "loss (nats a token)"
 
 
 @in_style
@@ -43,7 +48,7 @@ def plot_losses(history: "History", ax: Axes | None = None, x: str = "step") -> 
             ha="center",
             color=DARK_ORANGE,
         )
-    ax.set(xlabel=x if x != "seconds" else "seconds of training", ylabel="loss (nats a token)", title="Loss")
+    ax.set(xlabel=x if x != "seconds" else "seconds of training", ylabel=LOSS, title="Loss")
     ax.legend()
     return ax
 
@@ -54,6 +59,48 @@ def plot_learning_rate(history: "History", ax: Axes | None = None) -> Axes:
     ax = new_axes(ax)
     ax.plot(history["step"], history["learning_rate"], color=GREEN, marker="o", markersize=3)
     ax.set(xlabel="step", ylabel="learning rate", title="Learning rate", ylim=(0, None))
+    return ax
+
+
+@in_style
+def plot_loss_curves(curves: Mapping[str, Curve], ax: Axes | None = None, **options) -> Axes:
+    """Losses of several runs by name, each one a step or a pair (steps, losses); options as for `plot_lines`."""
+    return plot_lines(curves, ax=ax, xlabel="step", ylabel=LOSS, **options)
+
+
+@in_style
+def plot_sweep(rates: Sequence[float], losses: Sequence[float], ax: Axes | None = None) -> Axes:
+    """The loss that each learning rate of a sweep ended at, on a log axis, the best one marked.
+
+    Raises ValueError where there are not as many of both, a rate is not above 0, or no loss is a number.
+    """
+    rates, losses = as_row(rates, "rates"), as_row(losses, "losses")
+    if np.isnan(losses).all():
+        raise ValueError("Of the losses of the sweep none is a number; try lower rates.")
+    one_for_each(losses, len(rates), "losses", "rate")
+    order = np.argsort(rates)
+    rates, losses = rates[order], losses[order]
+    title = "Learning-rate sweep"
+    ax = plot_lines(
+        {"sweep": (rates, losses)},
+        ax=ax,
+        log="x",
+        title=title,
+        xlabel="learning rate",
+        ylabel="validation loss at the end",
+    )
+    best = int(np.nanargmin(losses))
+    ax.plot(rates[best], losses[best], color=ORANGE, marker="*", markersize=16, linestyle="none")
+    ax.annotate(
+        f"best: {rates[best]:g}",
+        (rates[best], losses[best]),
+        textcoords="offset points",
+        xytext=(0, -10),
+        ha="center",
+        va="top",
+        color=DARK_ORANGE,
+    )
+    ax.margins(y=0.16)  # room for it
     return ax
 
 

@@ -49,3 +49,10 @@ def test_a_committed_notebook_is_not_attempted(path):
         if checked_in(cell):
             texts = [output["data"]["text/plain"] for output in cell.outputs if "data" in output]
             assert [text.startswith("Not attempted yet.") for text in texts] == [True]
+
+
+@pytest.mark.parametrize("chapter", WRITTEN, ids=lambda chapter: chapter.module)
+def test_the_readme_counts_the_exercises(chapter):
+    readme = (NOTEBOOKS.parent / "README.md").read_text(encoding="utf-8")
+    (row,) = re.findall(rf"\| \[`{chapter.notebook[:-6]}`\]\(notebooks/{chapter.notebook}\) \|.*\| (\d+) \|", readme)
+    assert int(row) == len(exercises_of(chapter))

@@ -1,0 +1,71 @@
+"""A model without memory of its own, and the tensors that become its parameters: shared by both roads."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gptlib.checkpoints import CheckpointError
+from gptlib.devices import DTYPES, pick_device
+from gptlib.model import GPTConfig, GPTModel
+from gptlib.weights.names import shortened
+
+# Far beyond any GPT-2 (1558M: 50257, 1024, 1600, 25, 48), and far below what would stall a computer that only looks.
+LIMITS = {"vocab_size": 2**22, "context_length": 2**20, "emb_dim": 2**16, "n_heads": 2**10, "n_layers": 2**10}
+
+_MORE_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def checked_config(where: str, numbers: Mapping[str, Any], names: Mapping[str, str], **others: Any) -> GPTConfig:
+    """A GPTConfig from the five numbers of a file, `names[ours]` being what the file calls them.
+
+    Raises CheckpointError where one is missing, no whole number or absurd, before any memory is taken for it.
+    """
+    found = {}
+    for ours, theirs in names.items():
+        value = numbers.get(theirs)
+        if type(value) is not int or not 1 <= value <= LIMITS[ours]:
+            raise CheckpointError(
+                f"{where} has {theirs}={shortened(repr(value))}, which is no number of a GPT-2 (1 to {LIMITS[ours]:,}); "
+                "use an undamaged copy."
+            )
+        found[ours] = value
+    try:
+        return GPTConfig(**found, qkv_bias=True, **others)
+    except ValueError as error:
+        raise CheckpointError(f"{where} makes no model ({shortened(error, 250)}); use an undamaged copy.") from None
+
+
+def empty_model(config: GPTConfig) -> GPTModel:
+    """The model with shapes and no memory."""
+    with torch.device("meta"):
+        return GPTModel(config)
+
+
+@torch.no_grad()
+def fill(model: GPTModel, read: Callable[[str], Tensor], names: list[str]) -> GPTModel:
+    """Give an empty model what `read(name)` returns for each name as its parameters; the model, in eval mode.
+
+    Tied weights are one parameter again afterwards: whoever assigned both would have an optimizer step twice.
+    """
+    for name in names:
+        place, _, last = name.rpartition(".")
+        setattr(model.get_submodule(place), last, nn.Parameter(read(name)))
+    model.tie_weights()
+    return model.eval()
+
+
+def as_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
+    """torch.bfloat16, "bf16" and "bfloat16" are the same; None stays None. ValueError for any other than these three."""
+    known = DTYPES | _MORE_DTYPES
+    if dtype is None or dtype in DTYPES.values():
+        return dtype
+    if isinstance(dtype, str) and dtype in known:
+        return known[dtype]
+    raise ValueError(f"dtype={dtype!r} is not possible; give None, 'fp32', 'bf16' or 'fp16', or PyTorch's own names.")
+
+
+def as_device(device: torch.device | str) -> torch.device:
+    """The device. ValueError where this machine has no such."""
+    return pick_device(str(device))

@@ -1,0 +1,133 @@
+"""OpenAI's seven files of a GPT-2, from OpenAI's host or a mirror, into a folder of our own; and Hugging Face's two.
+
+Where the hosts can't be reached, two environment variables name others with the same layout, {host}/{size}/{file}:
+GPTLIB_OPENAI_URL in place of OpenAI's host (then alone, since what it serves may be other models), and
+GPTLIB_OPENAI_MIRROR for the host that is asked where the first one fails (empty: none).
+"""
+
+import json
+import os
+from pathlib import Path
+
+from gptlib.fetching import DownloadError, Patience, ensure_room, fetch
+from gptlib.files import project_root
+from gptlib.model_config import GPT2_CONFIGS
+from gptlib.weights.sizes import REPOSITORIES, check_size
+
+__all__ = ["DownloadError", "fetch", "fetch_huggingface_files", "fetch_openai_files"]
+
+OFFICIAL = "https://openaipublic.blob.core.windows.net/gpt-2/models"
+MIRROR = "https://f001.backblazeb2.com/file/LLMs-from-scratch/gpt2"
+
+HPARAMS, DATA = "hparams.json", "model.ckpt.data-00000-of-00001"
+FILES = (HPARAMS, "checkpoint", "encoder.json", "vocab.bpe", "model.ckpt.index", "model.ckpt.meta", DATA)
+"""In the order in which they are fetched: the one that tells the shape first, the large one last."""
+
+DATA_BYTES = {"124M": 497_759_232, "355M": 1_419_292_672, "774M": 3_096_120_320, "1558M": 6_230_444_800}
+"""Four bytes a parameter: true of every checkpoint of these shapes, whatever its numbers."""
+DATA_SHA256 = {"124M": "2060c885360cc0cf41d7a6dbc4d24b5127aae20260c8b5ae521b5a6578407118"}
+"""Of OpenAI's own numbers."""
+_OTHER_BYTES = 4_000_000  # what the six small files need at most
+
+HUGGINGFACE_FILES = ("config.json", "model.safetensors")
+
+
+def openai_hosts() -> tuple[list[str], bool]:
+    """The hosts in the order in which they are asked, and whether they serve OpenAI's own numbers."""
+    first, second = os.environ.get("GPTLIB_OPENAI_URL"), os.environ.get("GPTLIB_OPENAI_MIRROR")
+    if second is None and not first:
+        second = MIRROR
+    return [host.rstrip("/") for host in (first or OFFICIAL, second) if host], not first
+
+
+def fetch_openai_files(
+    size: str,
+    models_dir: str | Path | None = None,
+    *,
+    patience: Patience = Patience(),
+) -> Path:
+    """The folder `models_dir`/`size` with OpenAI's seven files; what is missing or has the wrong size is fetched.
+
+    models_dir: model_weights/openai in the workbook's folder, if not given. Files that were put there by hand count.
+
+    Raises: ValueError for a size that is none; DownloadError, saying what to do.
+    """
+    size = check_size(size)
+    folder = Path(models_dir or project_root() / "model_weights" / "openai") / size
+    hosts, original = openai_hosts()
+
+    def get(name: str, **known) -> None:
+        urls = [f"{host}/{size}/{name}" for host in hosts]  # "/" and not os.path.join, which is "\" on Windows
+        fetch(urls, folder / name, **known, otherwise=_other_ways(size, folder), patience=patience)
+
+    if _fault_of_hparams(folder / HPARAMS):
+        get(HPARAMS, check=_fault_of_hparams)
+    n_bytes = DATA_BYTES[size] if _has_official_shape(folder / HPARAMS, size) else None
+    missing = [name for name in FILES if not _is_whole(folder / name, n_bytes if name == DATA else None)]
+    if DATA in missing:
+        part = folder / f"{DATA}.part"
+        ensure_room(folder, (n_bytes or 0) + _OTHER_BYTES - (part.stat().st_size if part.is_file() else 0))
+    for name in missing:
+        official = original and n_bytes is not None
+        known = {"size": n_bytes, "sha256": DATA_SHA256.get(size) if official else None} if name == DATA else {}
+        get(name, **known)
+    return folder
+
+
+def _is_whole(path: Path, size: int | None) -> bool:
+    return path.is_file() and (path.stat().st_size == size if size is not None else path.stat().st_size > 0)
+
+
+def _fault_of_hparams(path: Path) -> str:
+    """What is wrong with the file that gives the shape; "" where nothing is."""
+    try:
+        hparams = json.loads(path.read_bytes()[:10_000])
+    except (OSError, ValueError, RecursionError):
+        return "it is not JSON"
+    keys = ("n_vocab", "n_ctx", "n_embd", "n_head", "n_layer")
+    whole = isinstance(hparams, dict) and all(type(hparams.get(key)) is int for key in keys)
+    return "" if whole else f"it should have whole numbers for {', '.join(keys)}"
+
+
+def _has_official_shape(path: Path, size: str) -> bool:
+    """Whether the model is as large as its name says; small stand-ins, as in tests, are not."""
+    hparams, config = json.loads(path.read_bytes()), GPT2_CONFIGS[size]
+    found = [hparams[key] for key in ("n_vocab", "n_ctx", "n_embd", "n_head", "n_layer")]
+    return found == [config.vocab_size, config.context_length, config.emb_dim, config.n_heads, config.n_layers]
+
+
+def _other_ways(size: str, folder: Path) -> str:
+    return (
+        "check the network, behind a proxy the variables HTTPS_PROXY and NO_PROXY; or name another host in "
+        f"GPTLIB_OPENAI_URL; or take Hugging Face's copy, load_hf_gpt2({size!r}); or put the {len(FILES)} files into "
+        f"'{folder}' by hand"
+    )
+
+
+def fetch_huggingface_files(size: str, revision: str = "main") -> Path:
+    """The folder in Hugging Face's cache with config.json and model.safetensors; fetched where they are not there.
+
+    HF_ENDPOINT names another host, HF_HOME another place for the cache.
+
+    Raises: ValueError for a size that is none; DownloadError, saying what to do.
+    """
+    size = check_size(size)
+    repository = REPOSITORIES[size]
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError:
+        raise DownloadError(
+            "Hugging Face's files need the package huggingface_hub, which is not installed: "
+            f"`pip install huggingface_hub safetensors`, or take OpenAI's own files, load_openai_gpt2({size!r})."
+        ) from None
+    try:
+        # Names of ours and not of the server's listing, so that it can't choose where to write.
+        paths = [Path(hf_hub_download(repository, name, revision=revision)) for name in HUGGINGFACE_FILES]
+    except Exception as error:  # OSError, ValueError and three packages' own; all mean that the files can't be had
+        reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
+        raise DownloadError(
+            f"{repository} could not be fetched from Hugging Face ({reason}): check the network, behind a proxy the "
+            "variables HTTPS_PROXY and NO_PROXY; or name another host in HF_ENDPOINT; or take OpenAI's own files, "
+            f"load_openai_gpt2({size!r})."
+        ) from error
+    return paths[0].parent

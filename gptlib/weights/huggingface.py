@@ -1,0 +1,161 @@
+"""Hugging Face's road: config.json and model.safetensors, from the Hub or a folder, mapped into memory.
+
+A float32 model on the CPU takes its weights straight from the file: the transposed ones as views, with which a linear
+layer is as fast there (at one token faster). In other types and on other devices each gets memory of its own.
+"""
+
+import re
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gptlib.checkpoints import CheckpointError
+from gptlib.files import read_json
+from gptlib.model import GPTConfig, GPTModel
+from gptlib.weights.building import as_device, as_dtype, checked_config, empty_model, fill
+from gptlib.weights.hub import hub_folder
+from gptlib.weights.names import HEAD, OUTER, Name, check_tensors, our_shapes, parameter_names, shortened
+from gptlib.weights.safetensors_files import REMEDY, Stored, TensorReader, find_tensors
+from gptlib.weights.sizes import REPOSITORIES, find_size, sizes_in_words
+
+NUMBERS = {
+    "vocab_size": "vocab_size",
+    "context_length": "n_positions",
+    "emb_dim": "n_embd",
+    "n_heads": "n_head",
+    "n_layers": "n_layer",
+}
+"""Our names of the numbers in config.json."""
+
+DEFAULTS = {"vocab_size": 50257, "n_positions": 1024, "n_embd": 768, "n_head": 12, "n_layer": 12}
+
+FIXED: dict[str, tuple] = {
+    "activation_function": ("gelu_new", "gelu_pytorch_tanh"),  # two names of one formula
+    "layer_norm_epsilon": (1e-5,),
+    "scale_attn_weights": (True,),
+    "scale_attn_by_inverse_layer_idx": (False,),
+    "reorder_and_upcast_attn": (False,),
+    "add_cross_attention": (False,),
+    "quantization_config": (None,),
+}
+"""Settings of config.json of which our model can do these only; each may be left out."""
+
+DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "F64": torch.float64}
+_MASKS = (".attn.bias", ".attn.masked_bias")  # triangles of ones that old versions kept with the weights
+
+
+def load_hf_gpt2(
+    name: str | Path, dtype: torch.dtype | str | None = None, device: torch.device | str = "cpu"
+) -> GPTModel:
+    """A GPT-2 in Hugging Face's format as a GPTModel in eval mode.
+
+    name: "124M", "gpt2-small (124M)", "gpt2" …; another repository of the Hub, "owner/name"; or a folder with
+    config.json and model.safetensors (or its parts and their index). dtype: by default as stored. What is downloaded
+    goes to Hugging Face's own cache, and HF_ENDPOINT names another host.
+
+    Raises ValueError for a name that makes no sense, DownloadError where the files can't be had, FileNotFoundError
+    where the folder lacks them, CheckpointError where they are damaged or the model is not one that ours can be.
+    """
+    dtype, device = as_dtype(dtype), as_device(device)
+    folder = model_folder(name)
+    config = read_config(folder / "config.json")
+    tensors = _named(folder, find_tensors(folder))
+    head = tensors.get(HEAD.huggingface)
+    if config.weight_tying and head is not None:
+        _check_tied(folder, tensors.get(OUTER[0].huggingface, head), head)
+        del tensors[HEAD.huggingface]
+
+    model = empty_model(config)
+    names, shapes = parameter_names(config), our_shapes(model)
+    expected = {name.huggingface: name.stored_shape(shapes[name.ours]) for name in names}
+    check_tensors(f"'{folder}'", {name: tensor.shape for name, tensor in tensors.items()}, expected, REMEDY)
+    types = {DTYPES[tensor.dtype] for tensor in tensors.values()}
+    dtype = dtype or (types.pop() if len(types) == 1 else torch.float32)
+    mapped = device.type == "cpu" and {dtype} | types == {torch.float32}
+    reader = TensorReader(mapped)
+
+    def read(name: Name) -> Tensor:
+        tensor = name.turned(reader.read(tensors[name.huggingface]))
+        return tensor if mapped else torch.empty(tensor.shape, dtype=dtype, device=device).copy_(tensor)
+
+    ours = {name.ours: name for name in names}
+    return fill(model, lambda name: read(ours[name]), list(ours))
+
+
+def model_folder(name: str | Path) -> Path:
+    """The folder of a model: the given one, or that of Hugging Face's cache, filled where need be."""
+    if size := find_size(name):
+        return hub_folder(REPOSITORIES[size])
+    path = Path(name)
+    if path.is_dir():
+        return path
+    if isinstance(name, str) and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
+        return hub_folder(name)
+    if isinstance(name, Path) or len(path.parts) > 1:
+        raise FileNotFoundError(f"There is no folder '{name}'; check the path, or give a size as '124M'.")
+    raise ValueError(
+        f"{name!r} is neither a size of GPT-2 nor a folder; give {sizes_in_words()}, a folder, or a repository as "
+        "'owner/name'."
+    )
+
+
+def read_config(path: Path) -> GPTConfig:
+    """The configuration in config.json. CheckpointError where the model computes what ours can't, naming the setting."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"The folder '{path.parent}' has no config.json; check the path, or fetch the file too."
+        )
+    try:
+        config = read_json(path, "config")
+    except ValueError as error:
+        raise CheckpointError(f"{shortened(error, 200)}; {REMEDY}.") from None
+    if not isinstance(config, dict) or config.get("model_type") != "gpt2":
+        kind = config.get("model_type") if isinstance(config, dict) else None
+        raise CheckpointError(f"'{path}' is of a model of type {shortened(repr(kind))}, and gptlib loads 'gpt2' only.")
+    width = config.get("n_embd", DEFAULTS["n_embd"])
+    fixed = FIXED | {"n_inner": (None, 4 * width if isinstance(width, int) else None)}
+    for setting, possible in fixed.items():
+        if config.get(setting, possible[0]) not in possible:
+            raise CheckpointError(
+                f"'{path}' has {setting}={shortened(repr(config[setting]))}, and gptlib's GPT-2 can do "
+                f"{possible[-1]!r} only; use transformers for this model."
+            )
+    tied = config.get("tie_word_embeddings", True)
+    if not isinstance(tied, bool):
+        raise CheckpointError(f"'{path}' has tie_word_embeddings={shortened(repr(tied))}, not true or false; {REMEDY}.")
+    drop_rate = config.get("resid_pdrop", 0.1)
+    return checked_config(f"'{path}'", DEFAULTS | config, NUMBERS, weight_tying=tied, drop_rate=drop_rate)
+
+
+def _named(folder: Path, stored: list[Stored]) -> dict[str, Stored]:
+    """The tensors by their names without prefix, the old masks left out. CheckpointError where a name is there twice."""
+    found: dict[str, Stored] = {}
+    for tensor in stored:
+        name = tensor.name.removeprefix("transformer.")
+        if name.startswith("h.") and name.endswith(_MASKS):
+            continue
+        if name in found:
+            raise CheckpointError(
+                f"'{folder}' has '{shortened(tensor.name)}' and '{shortened(found[name].name)}', which are one tensor; "
+                f"{REMEDY}."
+            )
+        if tensor.dtype not in DTYPES:
+            raise CheckpointError(
+                f"'{folder}' has '{shortened(tensor.name)}' as {shortened(tensor.dtype)}, and gptlib reads "
+                f"{', '.join(DTYPES)}; use a copy that is not quantized."
+            )
+        found[name] = tensor
+    return found
+
+
+def _check_tied(folder: Path, embedding: Stored, head: Stored) -> None:
+    """Raise CheckpointError where a head was stored that is not the token embedding, though the config says it is."""
+    reader, rows = TensorReader(mapped=True), 4096
+    table, other = reader.read(embedding), reader.read(head)
+    parts = zip(table.split(rows), other.split(rows), strict=True) if table.shape == other.shape else ()
+    if table.shape != other.shape or not all(torch.equal(a, b) for a, b in parts):
+        raise CheckpointError(
+            f"'{folder}' has a head (lm_head.weight) that differs from the token embedding, and its config.json says "
+            'that they are tied; set "tie_word_embeddings" to false there to use the head.'
+        )
