@@ -4,6 +4,7 @@ An adapter is any function run(candidate, *case) that returns what is compared. 
 can't be right, it raises UnfitError with a sentence for the learner.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,7 @@ def as_module(reference: type[nn.Module]) -> Callable[..., Any]:
         copy_weights(random_weights(reference(**options)), module)
         return module.eval()(*inputs)
 
+    run.names = ["options", *list(inspect.signature(reference.forward).parameters)[1:]]  # in messages to the learner
     return run
 
 

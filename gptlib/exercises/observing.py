@@ -87,14 +87,15 @@ def _text_of(error: BaseException) -> str:
 
 
 def argument_names(exercise: CodeExercise, count: int) -> list[str]:
-    """Names for the parts of a case: those of the reference's parameters, or of the adapter's."""
+    """Names for the parts of a case: the adapter's `names`, or those of its parameters, or of the reference's."""
     is_plain = exercise.run is call
     try:
         parameters = list(inspect.signature(exercise.reference if is_plain else exercise.run).parameters.values())
     except (TypeError, ValueError):  # some functions written in C have no signature
         parameters = []
     parameters = parameters if is_plain else parameters[1:]
-    names = [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL][:count]
+    names = [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL]
+    names = getattr(exercise.run, "names", names)[:count]
     return names + [f"argument {i + 1}" for i in range(len(names), count)]
 
 
@@ -113,6 +114,7 @@ class _Brief(reprlib.Repr):
 
 BRIEF = _Brief()
 BRIEF.maxstring = BRIEF.maxlong = 60  # characters
+BRIEF.maxdict = 8
 
 
 def described(exercise: CodeExercise, case: tuple) -> str:

@@ -124,7 +124,7 @@ def test_an_instance_is_not_the_class():
 
 def test_the_input_is_described_by_the_adapters_names():
     text = str(check("norm", learn(RIGHT.replace(" + self.bias", ""), "MyNorm")))
-    assert "options = {'dim': 3}, argument 2 = a float32 tensor of shape (2, 3): [[" in text
+    assert "options = {'dim': 3}, x = a float32 tensor of shape (2, 3): [[" in text
 
 
 def test_the_solution_is_the_class():
