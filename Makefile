@@ -27,7 +27,7 @@ test-browser: $(READY)  ## open the chapters in JupyterLab in a Chromium or Chro
 train: $(READY)  ## train on data/input.txt and write model_weights/trained_gpt2.pth
 	$(BIN)/gptlib train --config configs/quick.yaml --out model_weights/trained_gpt2.pth $(TRAIN_OPTIONS)
 
-model: $(READY)  ## train the small model that the chapters use, model_weights/tales.pth (a quarter of an hour)
+model: $(READY)  ## train the small model that the chapters use, model_weights/tales.pth (five minutes)
 	$(BIN)/gptlib train --config configs/tales.yaml --out model_weights/tales.pth
 
 bench: $(READY)  ## run the benchmarks side by side
