@@ -24,14 +24,22 @@ def as_module(reference: type[nn.Module]) -> Callable[..., Any]:
     """
 
     def run(candidate: type[nn.Module], options: dict[str, Any], *inputs: Any) -> Any:
-        module = candidate(**options)
-        if not isinstance(module, nn.Module):
-            raise UnfitError(f"`{candidate.__name__}` has to be a class that inherits from `nn.Module`.")
-        copy_weights(random_weights(reference(**options)), module)
-        return module.eval()(*inputs)
+        return made_alike(candidate, reference, **options)(*inputs)
 
     run.names = ["options", *list(inspect.signature(reference.forward).parameters)[1:]]  # in messages to the learner
     return run
+
+
+def made_alike(candidate: type[nn.Module], reference: type[nn.Module], *arguments: Any, **options: Any) -> nn.Module:
+    """A module of the learner's class in eval mode, with the (random) weights of one of the reference's.
+
+    Raises: UnfitError where it is no module, or has other parameters.
+    """
+    module = candidate(*arguments, **options)
+    if not isinstance(module, nn.Module):
+        raise UnfitError(f"`{candidate.__name__}` has to be a class that inherits from `nn.Module`.")
+    copy_weights(random_weights(reference(*arguments, **options)), module)
+    return module.eval()
 
 
 def random_weights(module: nn.Module, seed: int = 0) -> nn.Module:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from gptlib.attention import MultiHeadAttention, attention_mask
-from gptlib.exercises import attention_mistakes as wrong
 from gptlib.exercises.adapters import as_module
 from gptlib.exercises.declaring import Choice, CodeExercise, Mistake, Prediction
+from gptlib.exercises.mistakes import attention as wrong
 
 
 def safe_softmax(scores: Tensor) -> Tensor:
@@ -370,7 +370,7 @@ EXERCISES = (
                 wrong.head_scaled_late,
                 "You divide the result by `sqrt(D)`, not the scores. Scaling belongs before softmax.",
             ),
-            Mistake(wrong.head_without_mask, "Every position sees the whole text: the causal mask is missing."),
+            Mistake(wrong.head_without_mask, wrong.NO_MASK),
             Mistake(
                 wrong.head_bare,
                 "Every position sees the whole text, since the causal mask is missing; and the scores are not scaled.",
@@ -384,10 +384,7 @@ EXERCISES = (
                 "Your mask hides each position from itself. The first one then sees nothing, and softmax of nothing "
                 "but `-inf` is NaN.",
             ),
-            Mistake(
-                wrong.head_upside_down,
-                "Your mask is upside down: each position sees itself and the future, and not the past.",
-            ),
+            Mistake(wrong.head_upside_down, wrong.UPSIDE_DOWN),
             Mistake(
                 wrong.head_only_hidden,
                 "You fill with `-inf` where a position *may* look. `masked_fill` fills where its mask is True; did you "
@@ -526,15 +523,12 @@ EXERCISES = (
                 "You scale by `sqrt(C)`. The dot products are within a head, so they have D products each, not C.",
             ),
             Mistake(wrong.Unscaled, "The scores are not scaled by `sqrt(D)`."),
-            Mistake(wrong.Unmasked, "Every position sees the whole text: the causal mask is missing."),
+            Mistake(wrong.Unmasked, wrong.NO_MASK),
             Mistake(
                 wrong.Bare,
                 "Two steps of attention are missing: the causal mask, and the scaling by `sqrt(D)`.",
             ),
-            Mistake(
-                wrong.MaskedUpsideDown,
-                "Your mask is upside down: each position sees itself and the future, and not the past.",
-            ),
+            Mistake(wrong.MaskedUpsideDown, wrong.UPSIDE_DOWN),
             Mistake(
                 wrong.WrongDim,
                 "Softmax runs over the queries; each query's weights, over the last dimension, should sum to 1.",

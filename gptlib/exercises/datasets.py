@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from gptlib.datasets import IGNORED, BatchOrder, SlidingWindowDataset, collate_padded
-from gptlib.exercises import datasets_mistakes as wrong
 from gptlib.exercises.adapters import as_module
 from gptlib.exercises.declaring import Choice, CodeExercise, Mistake, Prediction
+from gptlib.exercises.mistakes import datasets as wrong
 from gptlib.model import GPTModel
 
 

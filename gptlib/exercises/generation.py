@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gptlib.exercises import generation_mistakes as wrong
 from gptlib.exercises.adapters import UnfitError, random_weights
 from gptlib.exercises.declaring import Choice, CodeExercise, Prediction
+from gptlib.exercises.mistakes import generation as wrong
 from gptlib.generation import next_token_probabilities
 from gptlib.model import GPTModel
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from gptlib.attention import MultiHeadAttention  # noqa: F401 - the cells of the exercises need it
-from gptlib.exercises import gpt_model_mistakes as wrong
-from gptlib.exercises.adapters import UnfitError, as_module, copy_weights, random_weights
+from gptlib.exercises.adapters import UnfitError, as_module, made_alike
 from gptlib.exercises.declaring import Choice, CodeExercise, Mistake, Prediction
+from gptlib.exercises.mistakes import gpt_model as wrong
 from gptlib.model import GELU, FeedForward, GPTModel, LayerNorm, TransformerBlock
 from gptlib.model_config import GPTConfig
 
@@ -60,11 +60,8 @@ def _feed_forward_cases(rng: Random) -> list[tuple]:
 def run_block(block_class: type[nn.Module], config: dict, x: Tensor) -> Tensor:
     """The result of a block with a reference's weights; where the config has dropout, its places are looked at too."""
     config = GPTConfig.from_dict(config)
-    block = block_class(config)
-    if not isinstance(block, nn.Module):
-        raise UnfitError(f"`{block_class.__name__}` has to be a class that inherits from `nn.Module`.")
-    copy_weights(random_weights(TransformerBlock(config)), block)
-    out = block.eval()(x)
+    block = made_alike(block_class, TransformerBlock, config)
+    out = block(x)
     if config.drop_rate and isinstance(out, Tensor) and out.shape == x.shape:
         _check_dropout(block.train()(x), x)
     return out

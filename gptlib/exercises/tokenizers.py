@@ -3,8 +3,8 @@
 from itertools import pairwise
 from random import Random
 
-from gptlib.exercises import tokenizers_mistakes as wrong
 from gptlib.exercises.declaring import Choice, CodeExercise, Mistake, Prediction
+from gptlib.exercises.mistakes import tokenizers as wrong
 from gptlib.tokenizers.merging import learn_merges
 from gptlib.tokenizers.words import UNKNOWN, split_words
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from gptlib.datasets import IGNORED
 from gptlib.evaluation import next_token_loss
-from gptlib.exercises import training_mistakes as wrong
 from gptlib.exercises.declaring import Choice, CodeExercise, Mistake, Prediction
+from gptlib.exercises.mistakes import training as wrong
 from gptlib.optimizers import learning_rate_at
 
 MicroBatches = Sequence[tuple[Tensor, Tensor]]

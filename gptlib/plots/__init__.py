@@ -1,8 +1,12 @@
-"""Figures of one style, a module for each topic; every function takes Axes (or makes them) and returns them."""
+"""Figures of one style, a module for each topic; every function takes Axes (or makes them) and returns them.
+
+`plot_lines`, `plot_bars` and `plot_matrix` are general, and have siblings for panels or groups; the others draw one
+particular thing. `base` holds the style, `checks` what arguments must be, `labels` how tokens are written.
+"""
 
 from gptlib.plots.attention import plot_attention, plot_computed_keys, plot_heads, plot_masks, plot_split
 from gptlib.plots.bars import plot_bar_groups, plot_bars, plot_parameter_shares
-from gptlib.plots.base import BLUE, DARK_ORANGE, GREEN, GREY, ORANGE, PURPLE, STYLE, in_style, new_axes, save_figure
+from gptlib.plots.base import save_figure
 from gptlib.plots.cells import plot_broadcasting, plot_tensor, plot_token_rows
 from gptlib.plots.descent import plot_agreement, plot_clipping, plot_descent, plot_fit, plot_paths
 from gptlib.plots.lines import plot_line_panels, plot_lines
@@ -19,16 +23,7 @@ from gptlib.plots.vocabulary import (
 from gptlib.plots.windows import plot_batch_order, plot_parts, plot_windows
 
 __all__ = [
-    "BLUE",
-    "DARK_ORANGE",
-    "GREEN",
-    "GREY",
-    "ORANGE",
-    "PURPLE",
-    "STYLE",
     "LiveLosses",
-    "in_style",
-    "new_axes",
     "plot_agreement",
     "plot_attention",
     "plot_bar_groups",

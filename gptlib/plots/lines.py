@@ -47,6 +47,7 @@ def plot_lines(
     for name, height in (levels or {}).items():
         color, dash = looks[name][:2] if name in looks else (GREY, DOTS)
         ax.axhline(height, color=color, linestyle=dash, linewidth=1, label=None if name in looks else name)
+    ax.autoscale_view(scalex=False)  # with some room above the highest level too
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     _scale(ax, points, log, ylim)
     if len(ax.get_legend_handles_labels()[1]) > 1:

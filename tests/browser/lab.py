@@ -56,7 +56,12 @@ class Lab:
             port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
         settings = {f"JUPYTERLAB_{name}_DIR": str(home / name) for name in ("SETTINGS", "WORKSPACES")}
-        options = {"ServerApp.root_dir": home, "ServerApp.port": port, "IdentityProvider.token": "", "ServerApp.ip": HERE[0]}
+        options = {
+            "ServerApp.root_dir": home,
+            "ServerApp.port": port,
+            "IdentityProvider.token": "",
+            "ServerApp.ip": HERE[0],
+        }
         with (home / "server.log").open("w") as log:
             self.server = subprocess.Popen(
                 [

@@ -10,7 +10,8 @@ from matplotlib import colors
 from training_helpers import assert_helpful
 
 from gptlib import plots
-from gptlib.plots import STYLE, save_figure
+from gptlib.plots import save_figure
+from gptlib.plots.base import STYLE
 
 WORDS = ["the", " door", "mill\n", "bread", "$"]
 BEFORE, AFTER = torch.tensor([0.15, 0.4, 0.1, 0.3, 0.05]), torch.tensor([0.0, 4 / 7, 0.0, 3 / 7, 0.0])

@@ -7,15 +7,14 @@ from drawn import column_labels, contrast, lines, make_history, title
 from training_helpers import files_in
 
 from gptlib.plots import (
-    STYLE,
     LiveLosses,
-    new_axes,
     plot_learning_rate,
     plot_loss_curves,
     plot_losses,
     plot_sweep,
     save_figure,
 )
+from gptlib.plots.base import STYLE, new_axes
 
 
 def test_loss_curves_have_their_axes_named():

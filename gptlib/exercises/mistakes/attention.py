@@ -7,6 +7,9 @@ from torch import Tensor
 
 from gptlib.attention import MultiHeadAttention, attention_mask
 
+NO_MASK = "Every position sees the whole text: the causal mask is missing."
+UPSIDE_DOWN = "Your mask is upside down: each position sees itself and the future, and not the past."
+
 # softmax
 
 
