@@ -16,6 +16,7 @@ COMMANDS = {
     "train": "train a model on a text, from scratch or from given weights, or resume a run",
     "generate": "continue a prompt with a trained model",
     "download": "fetch the official GPT-2 weights, from OpenAI or Hugging Face",
+    "export": "turn a model into a folder that Hugging Face's transformers loads",
     "exercises": "list the book's exercises and what you have done",
     "doctor": "look at this machine and say what would stand in the way",
 }

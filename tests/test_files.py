@@ -1,5 +1,6 @@
 """Files that are whole or not there: exceptions, kills and rivals while writing, and what reading says of bad ones."""
 
+import errno
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training_helpers import child, files_in, temporary_files
 
-from gptlib.files import project_root, read_json, remove_leftovers, write_atomically, write_json
+from gptlib.files import locked, project_root, read_json, remove_leftovers, write_atomically, write_json
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit])
@@ -137,6 +138,46 @@ def test_leftovers_of_any_name_go_and_those_of_others_stay(tmp_path, name):
 def test_remove_leftovers_needs_no_folder(tmp_path):
     remove_leftovers(tmp_path / "not" / "there.pth")
     assert files_in(tmp_path) == []
+
+
+def hold_the_lock(connection, path):
+    with locked(path) as held:
+        connection.send(held)
+        connection.recv()
+
+
+def test_a_lock_is_one_processs_at_a_time_and_free_when_that_one_is_killed(tmp_path):
+    path, waited = tmp_path / "a.lock", []
+    with child(hold_the_lock, str(path)) as (process, connection):
+        assert connection.recv() is True
+        with locked(path, 0.05, on_waiting=lambda: waited.append(1)) as held:
+            assert not held
+        assert waited == [1]
+        killing = threading.Timer(0.2, process.kill)
+        killing.start()
+        with locked(path) as held:  # as long as it takes
+            assert held
+        killing.join()
+
+
+def test_a_lock_excludes_threads_too_and_is_free_after_an_error(tmp_path):
+    path = tmp_path / "a.lock"
+    with pytest.raises(ValueError, match="inside"), locked(path):  # noqa: PT012 - the block is what is tested
+        with locked(path, 0.02) as held:
+            assert not held
+        raise ValueError("inside")
+    with locked(path, 0.02) as held:
+        assert held
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such file systems")
+def test_a_file_system_without_locks_is_no_reason_to_wait(tmp_path, monkeypatch):
+    def none_here(file, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", none_here)
+    with locked(tmp_path / "a.lock", on_waiting=lambda: pytest.fail("waited")) as held:
+        assert not held
 
 
 JSON = st.recursive(

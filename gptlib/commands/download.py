@@ -1,6 +1,7 @@
 """Fetch the official weights of a GPT-2, so that everything works without a network afterwards.
 
-What has come before is kept: after an interruption, the same command goes on where it stopped.
+What has come before is kept: after an interruption, the same command goes on where it stopped. Where the hosts can't
+be reached, GPTLIB_OPENAI_URL (for openai) or HF_ENDPOINT (for huggingface) names another one, HTTPS_PROXY a proxy.
 """
 
 from pathlib import Path
@@ -23,8 +24,9 @@ def add_arguments(parser) -> None:
 
 
 def run(options, parser) -> int:
-    from gptlib.weights.download import fetch_huggingface_files, fetch_openai_files
-    from gptlib.weights.sizes import check_size
+    from gptlib.weights.download import fetch_openai_files
+    from gptlib.weights.hub import hub_folder
+    from gptlib.weights.sizes import REPOSITORIES, check_size
 
     try:
         size = check_size(options.size)
@@ -33,7 +35,7 @@ def run(options, parser) -> int:
     if options.source == "huggingface":
         if options.out:
             parser.error("--out is for OpenAI's files; Hugging Face's cache is where the variable HF_HOME says")
-        folder, function = fetch_huggingface_files(size), "load_hf_gpt2"
+        folder, function = hub_folder(REPOSITORIES[size]), "load_hf_gpt2"
     else:
         folder, function = fetch_openai_files(size, Path(options.out) if options.out else None), "load_openai_gpt2"
     print(f"The weights are in {folder}. In Python: gptlib.weights.{function}({size!r})")

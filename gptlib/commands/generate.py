@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from gptlib.checkpoints import load_checkpoint
 from gptlib.devices import pick_device
 from gptlib.generation import generate_text, stream
-from gptlib.run_files import find_checkpoint
+from gptlib.weights.loading import load_model
 
 USAGE = 'gptlib generate [N] --load FILE --prompt "TEXT" [OPTIONS]'
 
@@ -15,7 +14,8 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--load",
         default="trained_gpt2.pth",
-        help="a checkpoint file, a folder (its newest model), or a name in model_weights/",
+        help="a checkpoint file, a folder (its newest model, or one of Hugging Face's or OpenAI's kind), a name in "
+        "model_weights/, or an official size: 124M, 355M, 774M, 1558M",
     )
     parser.add_argument("--prompt", default="\n", help="the text to continue")
     parser.add_argument("--max-new-tokens", type=int, default=200, help="how many tokens to write at most")
@@ -31,11 +31,11 @@ def add_arguments(parser) -> None:
 def run(options, parser) -> int:
     if options.n < 1:
         parser.error(f"N={options.n} samples can't be written; give 1 or more")
-    path = find_checkpoint(options.load)
-    checkpoint = load_checkpoint(path, pick_device(options.device))
+    checkpoint = load_model(options.load, pick_device(options.device))
     if checkpoint.tokenizer is None:
         raise ValueError(
-            f"'{Path(path).name}' holds no tokenizer, so there is no way to read a prompt; train a new one."
+            f"'{Path(options.load).name}' holds no tokenizer that gptlib knows, so it can't read a prompt; use another "
+            "model."
         )
     settings = {
         "temperature": options.temperature,

@@ -24,6 +24,7 @@ from gptlib.model import GPT_CONFIG_SMALL, GPTConfig, GPTModel
 from gptlib.resuming import load_training_state
 from gptlib.run_files import best_path, find_checkpoint, last_path
 from gptlib.training import TrainingConfig, train
+from gptlib.weights.loading import load_model
 
 USAGE = "gptlib train [--config FILE.yaml] [--data TEXT_OR_DIR] [--out FILE.pth] [OPTIONS]"
 
@@ -61,7 +62,12 @@ def add_arguments(parser) -> None:
         default=None,
         help="tokens from one training window to the next (default: context_length; 1 lets windows begin anywhere)",
     )
-    parser.add_argument("--init", type=str | None, default=None, help="start from the weights of this checkpoint")
+    parser.add_argument(
+        "--init",
+        type=str | None,
+        default=None,
+        help="start from the weights of this checkpoint, or of an official size: 124M, 355M, 774M, 1558M",
+    )
     parser.add_argument("--resume", type=str | None, default=None, help="finish the run of this .last.pth")
     parser.add_argument(
         "--out", type=str | None, default=None, help="where the model goes (default: a name made from its shape)"
@@ -147,8 +153,9 @@ def run(options, parser) -> int:
         parser.error(str(error))
 
     data = options.data or project_root() / "data" / "input.txt"
-    start = options.resume or options.init
-    stored = load_checkpoint(find_checkpoint(start)) if start else None
+    stored = load_checkpoint(find_checkpoint(options.resume)) if options.resume else None
+    if options.init:
+        stored = load_model(options.init)
     tokenizer = stored.tokenizer if stored else None
     vocab_size = None if tokenizer else options.vocab_size
     corpus = load_corpus(data, tokenizer or options.tokenizer, vocab_size=vocab_size, ratios=options.ratios)

@@ -3,15 +3,11 @@
 Both are about a megabyte or less, so they are handed around as bytes, whole.
 """
 
-import hashlib
-import http.client
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gptlib.files import project_root, write_atomically
-
-_TIMEOUT = 20  # seconds without an answer
+from gptlib.fetching import DownloadError, fetch
+from gptlib.files import project_root
 
 
 @dataclass(frozen=True)
@@ -19,9 +15,6 @@ class _Download:
     url: str
     n_bytes: int
     sha256: str
-
-    def is_whole(self, content: bytes) -> bool:
-        return len(content) == self.n_bytes and hashlib.sha256(content).hexdigest() == self.sha256
 
 
 _TINY_SHAKESPEARE = _Download(
@@ -45,28 +38,13 @@ def _python_docs() -> bytes:
 
 def _tiny_shakespeare() -> bytes:
     """The file data/tiny-shakespeare.txt; fetched where it is missing or not the whole, right one."""
-    path = project_root() / "data" / "tiny-shakespeare.txt"
-    if path.is_file() and _TINY_SHAKESPEARE.is_whole(content := path.read_bytes()):
-        return content
-    content = _fetch(_TINY_SHAKESPEARE, f"get that file by other means and save it as '{path}'")
-    with write_atomically(path) as file:
-        file.write(content)
-    return content
-
-
-def _fetch(wanted: _Download, otherwise: str) -> bytes:
-    """What is at wanted.url, checked. Raises: FileNotFoundError, with what to do `otherwise`."""
+    path, wanted = project_root() / "data" / "tiny-shakespeare.txt", _TINY_SHAKESPEARE
+    by_hand = f"get that file by other means and save it as '{path}'"
     try:
-        with urllib.request.urlopen(wanted.url, timeout=_TIMEOUT) as answer:
-            content = answer.read(wanted.n_bytes + 1)  # one more, to notice a longer file without reading all of it
-    except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
-        raise FileNotFoundError(f"{wanted.url} could not be fetched ({error}): {otherwise}.") from None
-    if not wanted.is_whole(content):
-        raise FileNotFoundError(
-            f"What {wanted.url} sent is not the {wanted.n_bytes:,} bytes expected (its size or sha256 differs): "
-            f"{otherwise}."
-        )
-    return content
+        fetch([wanted.url], path, size=wanted.n_bytes, sha256=wanted.sha256, otherwise=by_hand, progress=False)
+    except DownloadError as error:
+        raise FileNotFoundError(str(error)) from None
+    return path.read_bytes()
 
 
 CORPORA: dict[str, Callable[[], bytes]] = {"python-docs": _python_docs, "tiny-shakespeare": _tiny_shakespeare}

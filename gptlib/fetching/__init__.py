@@ -3,6 +3,6 @@
 `core` is the order of events, `asking` one request and what can go wrong with it, `part` the unfinished file.
 """
 
-from gptlib.fetching.core import DownloadError, Patience, ensure_room, fetch
+from gptlib.fetching.core import PATIENCE, DownloadError, Patience, ensure_room, fetch
 
-__all__ = ["DownloadError", "Patience", "ensure_room", "fetch"]
+__all__ = ["PATIENCE", "DownloadError", "Patience", "ensure_room", "fetch"]

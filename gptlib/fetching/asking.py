@@ -22,6 +22,10 @@ class RefusalError(Exception):
     """This URL will not give the file, however often it is asked; the message goes on "HOST: ..."."""
 
 
+class UnreachableError(RefusalError):
+    """Nobody answers there; whoever did a moment ago may do so again."""
+
+
 class InterruptionError(Exception):
     """Asking again may help. `wait` are the seconds that the server wants us to wait, if it said so."""
 
@@ -67,7 +71,10 @@ def ask(url: str, start: int, validator: str | None, timeout: float) -> Answer:
     try:
         response = urllib.request.build_opener(_Redirects).open(request, timeout=timeout)
     except Exception as error:
-        raise told_apart(error) from None
+        told = told_apart(error)
+        if isinstance(told, UnreachableError) and request.host != urlsplit(url).netloc:
+            told = UnreachableError(f"the proxy {request.host} {told}")
+        raise told from None
     try:
         return Answer(response, *_understood(response, url, start, validator))
     except BaseException:
@@ -115,7 +122,7 @@ def _number(text: str | None) -> int | None:
 
 
 def told_apart(error: Exception) -> Exception:
-    """The error of a request, or of reading its body, as RefusalError, InterruptionError, or, where it is none of ours, itself."""
+    """The error of a request or of reading its body as one of ours; itself, where it has nothing to do with the web."""
     if isinstance(error, RefusalError | InterruptionError):
         return error
     if isinstance(error, urllib.error.HTTPError):
@@ -124,10 +131,11 @@ def told_apart(error: Exception) -> Exception:
         if error.code == 416:
             return ChangedError("has a shorter file than before", wait=0)
         return InterruptionError(message, _retry_after(error)) if error.code in PASSING else RefusalError(message)
-    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, Exception):
+    connecting = isinstance(error, urllib.error.URLError)
+    if connecting and isinstance(error.reason, Exception):
         error = error.reason
     if isinstance(error, TimeoutError):
-        return InterruptionError("did not answer in time")
+        return UnreachableError("can't be reached, it times out") if connecting else InterruptionError("went silent")
     if isinstance(error, ssl.SSLCertVerificationError):
         return RefusalError(
             f"its certificate could not be verified ({error.verify_message}): where a school or company inspects the "
@@ -137,11 +145,12 @@ def told_apart(error: Exception) -> Exception:
     if isinstance(error, http.client.InvalidURL | ValueError):
         return RefusalError(f"the address can't be used ({error})")
     if isinstance(error, ConnectionRefusedError):
-        return RefusalError("refused the connection")
+        return UnreachableError("refused the connection")
     if isinstance(error, ConnectionError | http.client.HTTPException | ssl.SSLError):
         return InterruptionError(f"broke the connection ({type(error).__name__})")
     if isinstance(error, OSError):  # no such host, no network, a proxy that wants a password
-        return RefusalError(f"could not be reached ({error.strerror or getattr(error, 'reason', None) or error})")
+        reason = error.strerror or getattr(error, "reason", None) or error
+        return UnreachableError(f"can't be reached ({reason})")
     return error
 
 

@@ -12,7 +12,15 @@ from urllib.parse import urlsplit
 
 from tqdm.auto import tqdm
 
-from gptlib.fetching.asking import Answer, ChangedError, InterruptionError, RefusalError, ask, told_apart
+from gptlib.fetching.asking import (
+    Answer,
+    ChangedError,
+    InterruptionError,
+    RefusalError,
+    UnreachableError,
+    ask,
+    told_apart,
+)
 from gptlib.fetching.part import Part, differences
 from gptlib.files import locked
 
@@ -29,8 +37,8 @@ class DownloadError(RuntimeError):
 class Patience:
     """How long to go on: seconds without a byte; tries per address that bring nothing; seconds between them."""
 
-    timeout: float = 30.0
-    attempts: int = 5
+    timeout: float = 20.0
+    attempts: int = 6
     first_wait: float = 1.0
     longest_wait: float = 60.0
 
@@ -41,6 +49,9 @@ class Patience:
         return min(self.longest_wait, self.first_wait * 2 ** (failures - 1)) * random.uniform(0.5, 1.0)
 
 
+PATIENCE = Patience()
+
+
 @dataclass(frozen=True)
 class _Wanted:
     """What is known of a file before it is there; `check` says what is wrong with a file's content, "" for nothing."""
@@ -48,6 +59,9 @@ class _Wanted:
     size: int | None
     sha256: str | None
     check: Callable[[Path], str]
+
+    def is_at(self, path: Path) -> bool:
+        return path.is_file() and path.stat().st_size > 0 and not self.fault_of(path)
 
     def fault_of(self, file: Path) -> str:
         fault = differences(file, self.size, {"sha256": self.sha256} if self.sha256 else {})
@@ -65,7 +79,7 @@ def fetch(
     sha256: str | None = None,
     check: Callable[[Path], str] = lambda file: "",
     otherwise: str = "check the network, or put the file there by other means",
-    patience: Patience = Patience(),
+    patience: Patience = PATIENCE,
     progress: bool = True,
 ) -> Path:
     """Make sure that the file at `path` is what the urls give, each asked only where those before it failed.
@@ -79,9 +93,11 @@ def fetch(
     path = Path(path)
     wanted = _Wanted(size, sha256, check)
     try:
+        if wanted.is_at(path):
+            return path
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.parent / ".fetching.lock", on_waiting=lambda: _say_who_is_first(path)):
-            if not (path.is_file() and path.stat().st_size and not wanted.fault_of(path)):
+            if not wanted.is_at(path):  # another process may have made it so meanwhile
                 _fetch_from_any(urls, Part(path), wanted, otherwise, patience, progress)
     except OSError as error:
         raise _of_the_disk(error, path) from None
@@ -125,26 +141,30 @@ def _fetch_from_any(urls, part: Part, wanted: _Wanted, otherwise: str, patience:
                 return
             except RefusalError as refusal:
                 failures.append(f"{urlsplit(url).hostname or url}: {refusal}")
+    fault = f"is there, but {wanted.fault_of(part.path)}, and " if part.path.is_file() else ""
     came = f"; the first {part.size / 1e6:,.1f} MB are kept for the next try" if part.note else ""
-    raise DownloadError(f"'{part.path.name}' could not be fetched ({'; '.join(failures)}){came}: {otherwise}.")
+    raise DownloadError(f"'{part.path.name}' {fault}could not be fetched ({'; '.join(failures)}){came}: {otherwise}.")
 
 
 def _fetch_from(url: str, part: Part, wanted: _Wanted, patience: Patience, bar: tqdm) -> None:
     """Ask one address, again where that may help, until the part is the whole and right file. Raises: RefusalError."""
-    failures, before = 0, part.size
+    failures, at_first = 0, part.size
+    before = at_first
     while True:
         try:
             resumed = _receive(url, part, wanted, patience.timeout, bar)
             _verify(part, wanted, resumed)
             return
-        except InterruptionError as interruption:
+        except (InterruptionError, UnreachableError) as trouble:
+            if isinstance(trouble, UnreachableError) and part.size <= at_first:
+                raise  # it has never answered
             if part.size >= before + _PROGRESS:
                 failures, before = 0, part.size
             failures += 1
-            wait = patience.wait(failures, interruption.wait)
+            wait = patience.wait(failures, getattr(trouble, "wait", None))
             if failures >= patience.attempts or wait > patience.longest_wait:
-                raise RefusalError(str(interruption)) from None
-            bar.set_postfix_str(f"{interruption}; again in {wait:.0f} s")
+                raise RefusalError(str(trouble)) from None
+            bar.set_postfix_str(f"{trouble}; again in {wait:.0f} s")
             time.sleep(wait)
             bar.set_postfix_str("")
 
@@ -168,13 +188,14 @@ def _receive(url: str, part: Part, wanted: _Wanted, timeout: float, bar: tqdm) -
         if answer.start and total != note.size:
             part.discard()
             raise ChangedError("sent a part of another file than before", wait=0)
-        if not (total or answer.body.chunked or wanted.size or wanted.sha256):
+        if total is None and not (answer.body.chunked or wanted.size or wanted.sha256):
             raise RefusalError("does not say how long the file is, so nobody could tell whether it is whole")
         if wanted.size is not None and total is not None and total != wanted.size:
             raise RefusalError(f"has {total:,} bytes and not {wanted}")
         ensure_room(part.path.parent, (total or 0) - part.size)
+        bar.initial = 0
         bar.reset(total)
-        bar.initial = bar.n = answer.start
+        bar.initial = bar.n = answer.start  # so that the rate is that of what comes now
         with part.resume() if answer.start else part.begin(answer.note) as file:
             _copy(answer, file, wanted.size if total is None else total, bar)
     return answer.start > 0
@@ -189,11 +210,11 @@ def _copy(answer: Answer, file: BinaryIO, total: int | None, bar: tqdm) -> None:
             raise _while_reading(error) from None
         if not piece:
             break
+        _write(file, piece)
+        bar.update(len(piece))
         n += len(piece)
         if total is not None and n > total:
             break
-        _write(file, piece)
-        bar.update(len(piece))
     if total is not None and n < total and answer.note.size is not None:
         raise InterruptionError(f"broke the connection after {n:,} of {total:,} bytes")
 
@@ -206,6 +227,7 @@ def _while_reading(error: Exception) -> Exception:
 
 def _write(file: BinaryIO, piece: bytes) -> None:
     file.write(piece)
+    file.flush()  # a process that is killed while it waits for the next piece loses nothing
 
 
 def _verify(part: Part, wanted: _Wanted, resumed: bool) -> None:

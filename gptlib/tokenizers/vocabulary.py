@@ -48,7 +48,7 @@ _IDS = _File("encoder.json", "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36e
 _PRINTABLE = [b for b in range(256) if chr(b).isprintable() and chr(b) != " "]
 _REST = [b for b in range(256) if b not in _PRINTABLE]
 GPT2_BYTE_ORDER = bytes(_PRINTABLE + _REST)
-_BYTE_CHARACTERS = [chr(b) for b in _PRINTABLE] + [chr(256 + k) for k in range(len(_REST))]
+BYTE_CHARACTERS = [chr(b) for b in _PRINTABLE] + [chr(256 + k) for k in range(len(_REST))]
 
 
 def gpt2_merges() -> list[tuple[int, int]]:
@@ -56,7 +56,7 @@ def gpt2_merges() -> list[tuple[int, int]]:
 
     Raises: FileNotFoundError where the vocabulary is nowhere to be had, saying what to do.
     """
-    ids = {character: i for i, character in enumerate(_BYTE_CHARACTERS)}
+    ids = {character: i for i, character in enumerate(BYTE_CHARACTERS)}
     merges = []
     for line in _vocab_bpe().decode("utf-8").split("\n")[1:-1]:  # the first line is a version, the last is empty
         first, second = line.split()

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from gptlib.checkpoints import CheckpointError
 from gptlib.devices import DTYPES, pick_device
@@ -27,8 +28,8 @@ def checked_config(where: str, numbers: Mapping[str, Any], names: Mapping[str, s
         value = numbers.get(theirs)
         if type(value) is not int or not 1 <= value <= LIMITS[ours]:
             raise CheckpointError(
-                f"{where} has {theirs}={shortened(repr(value))}, which is no number of a GPT-2 (1 to {LIMITS[ours]:,}); "
-                "use an undamaged copy."
+                f"{where} has {theirs}={shortened(repr(value))}, and it should be 1 to {LIMITS[ours]:,}; use an "
+                "undamaged copy."
             )
         found[ours] = value
     try:
@@ -37,9 +38,22 @@ def checked_config(where: str, numbers: Mapping[str, Any], names: Mapping[str, s
         raise CheckpointError(f"{where} makes no model ({shortened(error, 250)}); use an undamaged copy.") from None
 
 
+class NoInitialWeights(TorchFunctionMode):
+    """Lets a model be made without drawing its weights.
+
+    Even where there is no memory to draw them into, PyTorch would load a library for symbolic mathematics for it: most
+    of a second and 80 MB.
+    """
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return None  # these functions change a tensor in place, and nobody uses what they return
+        return func(*args, **(kwargs or {}))
+
+
 def empty_model(config: GPTConfig) -> GPTModel:
     """The model with shapes and no memory."""
-    with torch.device("meta"):
+    with torch.device("meta"), NoInitialWeights():
         return GPTModel(config)
 
 
@@ -57,7 +71,7 @@ def fill(model: GPTModel, read: Callable[[str], Tensor], names: list[str]) -> GP
 
 
 def as_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
-    """torch.bfloat16, "bf16" and "bfloat16" are the same; None stays None. ValueError for any other than these three."""
+    """The dtype, or None for None; torch.bfloat16, "bf16" and "bfloat16" are the same. Raises ValueError for others."""
     known = DTYPES | _MORE_DTYPES
     if dtype is None or dtype in DTYPES.values():
         return dtype

@@ -1,4 +1,4 @@
-"""OpenAI's seven files of a GPT-2, from OpenAI's host or a mirror, into a folder of our own; and Hugging Face's two.
+"""OpenAI's seven files of a GPT-2, from OpenAI's host or a mirror, into a folder of our own.
 
 Where the hosts can't be reached, two environment variables name others with the same layout, {host}/{size}/{file}:
 GPTLIB_OPENAI_URL in place of OpenAI's host (then alone, since what it serves may be other models), and
@@ -9,12 +9,12 @@ import json
 import os
 from pathlib import Path
 
-from gptlib.fetching import DownloadError, Patience, ensure_room, fetch
+from gptlib.fetching import PATIENCE, DownloadError, Patience, ensure_room, fetch
 from gptlib.files import project_root
 from gptlib.model_config import GPT2_CONFIGS
-from gptlib.weights.sizes import REPOSITORIES, check_size
+from gptlib.weights.sizes import check_size
 
-__all__ = ["DownloadError", "fetch", "fetch_huggingface_files", "fetch_openai_files"]
+__all__ = ["DownloadError", "fetch", "fetch_openai_files"]
 
 OFFICIAL = "https://openaipublic.blob.core.windows.net/gpt-2/models"
 MIRROR = "https://f001.backblazeb2.com/file/LLMs-from-scratch/gpt2"
@@ -29,8 +29,6 @@ DATA_SHA256 = {"124M": "2060c885360cc0cf41d7a6dbc4d24b5127aae20260c8b5ae521b5a65
 """Of OpenAI's own numbers."""
 _OTHER_BYTES = 4_000_000  # what the six small files need at most
 
-HUGGINGFACE_FILES = ("config.json", "model.safetensors")
-
 
 def openai_hosts() -> tuple[list[str], bool]:
     """The hosts in the order in which they are asked, and whether they serve OpenAI's own numbers."""
@@ -40,12 +38,7 @@ def openai_hosts() -> tuple[list[str], bool]:
     return [host.rstrip("/") for host in (first or OFFICIAL, second) if host], not first
 
 
-def fetch_openai_files(
-    size: str,
-    models_dir: str | Path | None = None,
-    *,
-    patience: Patience = Patience(),
-) -> Path:
+def fetch_openai_files(size: str, models_dir: str | Path | None = None, *, patience: Patience = PATIENCE) -> Path:
     """The folder `models_dir`/`size` with OpenAI's seven files; what is missing or has the wrong size is fetched.
 
     models_dir: model_weights/openai in the workbook's folder, if not given. Files that were put there by hand count.
@@ -102,32 +95,3 @@ def _other_ways(size: str, folder: Path) -> str:
         f"GPTLIB_OPENAI_URL; or take Hugging Face's copy, load_hf_gpt2({size!r}); or put the {len(FILES)} files into "
         f"'{folder}' by hand"
     )
-
-
-def fetch_huggingface_files(size: str, revision: str = "main") -> Path:
-    """The folder in Hugging Face's cache with config.json and model.safetensors; fetched where they are not there.
-
-    HF_ENDPOINT names another host, HF_HOME another place for the cache.
-
-    Raises: ValueError for a size that is none; DownloadError, saying what to do.
-    """
-    size = check_size(size)
-    repository = REPOSITORIES[size]
-    try:
-        from huggingface_hub import hf_hub_download
-    except ImportError:
-        raise DownloadError(
-            "Hugging Face's files need the package huggingface_hub, which is not installed: "
-            f"`pip install huggingface_hub safetensors`, or take OpenAI's own files, load_openai_gpt2({size!r})."
-        ) from None
-    try:
-        # Names of ours and not of the server's listing, so that it can't choose where to write.
-        paths = [Path(hf_hub_download(repository, name, revision=revision)) for name in HUGGINGFACE_FILES]
-    except Exception as error:  # OSError, ValueError and three packages' own; all mean that the files can't be had
-        reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
-        raise DownloadError(
-            f"{repository} could not be fetched from Hugging Face ({reason}): check the network, behind a proxy the "
-            "variables HTTPS_PROXY and NO_PROXY; or name another host in HF_ENDPOINT; or take OpenAI's own files, "
-            f"load_openai_gpt2({size!r})."
-        ) from error
-    return paths[0].parent

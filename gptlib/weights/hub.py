@@ -1,7 +1,8 @@
-"""Files from the Hugging Face Hub, through its own client: its cache, its progress bars, HF_ENDPOINT and HF_HUB_OFFLINE."""
+"""Files from the Hugging Face Hub through its own client, with its cache, its progress bars and its HF_ENDPOINT."""
 
 from pathlib import Path
 
+from gptlib.weights.download import DownloadError
 from gptlib.weights.names import shortened
 from gptlib.weights.safetensors_files import INDEX, SINGLE, read_weight_map
 
@@ -15,7 +16,8 @@ def hub_folder(repository: str) -> Path:
     """
     config = _fetch(repository, CONFIG)
     folder = config.parent  # …/snapshots/REVISION
-    if _fetch(repository, SINGLE, folder.name, optional=True) is None:
+    in_parts = (folder / INDEX).is_file()  # as offline nobody could say that there is no single file
+    if in_parts or _fetch(repository, SINGLE, folder.name, optional=True) is None:
         index = _fetch(repository, INDEX, folder.name)
         for file in sorted(set(read_weight_map(index).values())):
             _fetch(repository, file, folder.name)
@@ -24,8 +26,6 @@ def hub_folder(repository: str) -> Path:
 
 def _fetch(repository: str, file: str, revision: str | None = None, optional: bool = False) -> Path | None:
     """One file of the repository in the cache; None where it is optional and the repository has none."""
-    from gptlib.weights.download import DownloadError
-
     try:
         import huggingface_hub
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
@@ -47,14 +47,14 @@ def _fetch(repository: str, file: str, revision: str | None = None, optional: bo
         if optional:
             return None
         raise DownloadError(
-            f"The repository '{repository}' has no '{file}', so there is no model that gptlib could load; choose another."
+            f"The repository '{repository}' has no '{file}', so gptlib can't load its model; choose another."
         ) from None
     except RepositoryNotFoundError:
         raise DownloadError(
-            f"Hugging Face has no public repository '{repository}', and there is no folder of that name; check the name."
+            f"Hugging Face has no public repository '{repository}', and no folder here has that name; check it."
         ) from None
     except Exception as error:  # whatever the network, the server or the disk does
         raise DownloadError(
-            f"'{file}' of '{repository}' could not be downloaded ({shortened(error)}); try again, or give a folder with "
-            f"{CONFIG} and {SINGLE}."
+            f"'{file}' of '{repository}' could not be downloaded ({shortened(error)}); try again, or give a folder "
+            f"with {CONFIG} and {SINGLE}."
         ) from None

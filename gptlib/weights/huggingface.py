@@ -76,8 +76,10 @@ def load_hf_gpt2(
     reader = TensorReader(mapped)
 
     def read(name: Name) -> Tensor:
-        tensor = name.turned(reader.read(tensors[name.huggingface]))
-        return tensor if mapped else torch.empty(tensor.shape, dtype=dtype, device=device).copy_(tensor)
+        tensor = reader.read(tensors[name.huggingface])
+        if not mapped:  # converted first, since a transpose of half the bytes takes a third of the time
+            tensor = tensor.to(device=device, dtype=dtype, copy=True)
+        return name.turned(tensor) if mapped else name.turned(tensor).contiguous()
 
     ours = {name.ours: name for name in names}
     return fill(model, lambda name: read(ours[name]), list(ours))
@@ -101,7 +103,7 @@ def model_folder(name: str | Path) -> Path:
 
 
 def read_config(path: Path) -> GPTConfig:
-    """The configuration in config.json. CheckpointError where the model computes what ours can't, naming the setting."""
+    """The configuration in config.json. CheckpointError where the model computes what ours can't, by the setting."""
     if not path.is_file():
         raise FileNotFoundError(
             f"The folder '{path.parent}' has no config.json; check the path, or fetch the file too."
@@ -129,7 +131,7 @@ def read_config(path: Path) -> GPTConfig:
 
 
 def _named(folder: Path, stored: list[Stored]) -> dict[str, Stored]:
-    """The tensors by their names without prefix, the old masks left out. CheckpointError where a name is there twice."""
+    """The tensors by their names without prefix, old masks left out. CheckpointError where a name is there twice."""
     found: dict[str, Stored] = {}
     for tensor in stored:
         name = tensor.name.removeprefix("transformer.")

@@ -13,6 +13,7 @@ from gptlib.files import project_root, read_json
 from gptlib.model import GPTModel
 from gptlib.weights.building import as_device, as_dtype, empty_model, fill
 from gptlib.weights.converted import fingerprint, keep_converted, load_converted
+from gptlib.weights.download import fetch_openai_files
 from gptlib.weights.names import Name, parameter_names
 from gptlib.weights.openai_files import read_hparams, read_variables
 from gptlib.weights.sizes import check_size, find_size
@@ -95,7 +96,7 @@ def load_weights_into_gpt(model: GPTModel, params: dict[str, Any]) -> GPTModel:
     for name, tensor in pairs:  # all are looked at before the first is copied
         if tensor.shape != parameters[name.ours].shape:
             raise ValueError(
-                f"The params have {name.openai} as {tuple(tensor.shape)} (in our order), and the model's {name.ours} is "
+                f"The params have {name.openai} as {tuple(tensor.shape)}, and the model's {name.ours} is "
                 f"{tuple(parameters[name.ours].shape)}; make the model with the numbers of settings."
             )
     for name, tensor in pairs:
@@ -121,8 +122,6 @@ def openai_folder(size: str | Path, models_dir: str | Path | None = None) -> Pat
     """The folder with OpenAI's files: of a size, downloaded where need be, or the given one, which must have them."""
     if find_size(size) is None and _is_folder(size):
         return Path(size)
-    from gptlib.weights.download import fetch_openai_files
-
     return fetch_openai_files(check_size(size), None if models_dir is None else Path(models_dir))
 
 

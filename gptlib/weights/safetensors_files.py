@@ -56,7 +56,7 @@ def find_tensors(folder: Path) -> list[Stored]:
     if missing := weight_map.keys() - {tensor.name for tensor in tensors}:
         name = min(missing)
         raise CheckpointError(
-            f"'{folder / weight_map[name]}' lacks the tensor '{shortened(name)}', which '{INDEX}' places there; {REMEDY}."
+            f"'{folder / weight_map[name]}' lacks the tensor '{shortened(name)}', as '{INDEX}' says it has; {REMEDY}."
         )
     return tensors
 

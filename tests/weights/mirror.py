@@ -13,7 +13,6 @@ import http.server
 import json
 import re
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from http import HTTPStatus
@@ -259,9 +258,12 @@ def other(content: bytes, **headers: str) -> Fault:
     return fault
 
 
-def slow(seconds: float) -> Fault:
+def claim(more: int) -> Fault:
+    """State a length that is not that of what is sent: so many bytes more, or less."""
+
     def fault(handler: Handler, content: bytes) -> bool:
-        time.sleep(seconds)
-        return False
+        handler.send_content(path_of(handler), content, rest_of(handler, content)[2], length=len(content) + more)
+        handler.close_connection = True
+        return True
 
     return fault

@@ -1,0 +1,173 @@
+"""A model for the notebooks `inference` and `inference_hf`: the one that was chosen, or one that is always there.
+
+A notebook that is run as a whole should never end in an error because a file can't be had. So what can't be loaded is
+replaced by the small model that the book brings along, and a note says so, and says what to do.
+"""
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import torch
+import torch.nn.functional as F
+
+from gptlib.checkpoints import Checkpoint, CheckpointError
+from gptlib.files import project_root
+from gptlib.model import GPT2_CONFIGS, GPTModel
+from gptlib.tokenizers import Tokenizer
+from gptlib.weights.building import as_device, as_dtype, empty_model
+from gptlib.weights.download import DATA_BYTES, DownloadError
+from gptlib.weights.huggingface import load_hf_gpt2
+from gptlib.weights.loading import gpt2_tokenizer_for, load_model
+from gptlib.weights.openai import load_openai_gpt2
+from gptlib.weights.safetensors_files import SINGLE
+from gptlib.weights.sizes import REPOSITORIES, SELECTIONS, find_size
+
+CUSTOM = "custom"
+OWN, BROUGHT = "model_weights/trained_gpt2.pth", "model_weights/tales.pth"
+SOURCES = ("openai", "huggingface")
+
+_ROADS = {"openai": load_openai_gpt2, "huggingface": load_hf_gpt2}
+_HOSTS = {"openai": "GPTLIB_OPENAI_URL", "huggingface": "HF_ENDPOINT"}
+_PLAIN = "The sun rises in the east and sets in the west, as it has done since long before there was anyone to see it."
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A model to write with, in eval mode, and its tokenizer.
+
+    note: what it is, to be printed before all that it writes. name: the same in a few words.
+    """
+
+    model: GPTModel
+    tokenizer: Tokenizer
+    note: str
+    name: str
+
+
+def choose(
+    selection: str, source: str, *, dtype: torch.dtype | str | None = None, device: torch.device | str = "auto"
+) -> Chosen:
+    """The chosen model; where it can't be had, the small one that the book brings along, and a note that says so.
+
+    selection: "gpt2-small (124M)" to "gpt2-xl (1558M)", or "custom" for model_weights/trained_gpt2.pth. source:
+    "openai" or "huggingface", the road by which the official ones come. Raises ValueError for any other name, and for
+    a dtype or device that there is not.
+    """
+    size, dtype, device = _size_of(selection), as_dtype(dtype), as_device(device)
+    _check_source(source)
+    try:
+        return _official(size, source, dtype, device) if size else _own(dtype, device)
+    except (CheckpointError, DownloadError, OSError) as error:
+        reason = str(error)
+    except (MemoryError, torch.OutOfMemoryError):
+        reason = f"There is not enough memory on {device} for it; choose a smaller one, or DTYPE = 'bf16'."
+    found = load_model(project_root() / BROUGHT, device, dtype)
+    note = (
+        f"What follows is not by {selection}, but by {BROUGHT}, the small model that the book brings along: "
+        f"{found.model.parameter_count():,} parameters that know seventy-two tales of one village and nothing else.\n"
+        f"The reason: {reason}"
+    )
+    return Chosen(found.model, _tokenizer_in(found, BROUGHT), note, f"{Path(BROUGHT).name}, not {selection}")
+
+
+def _official(size: str, source: str, dtype: torch.dtype | None, device: torch.device) -> Chosen:
+    name = next(name for name, its_size in SELECTIONS.items() if its_size == size)
+    model = _ROADS[source](size, dtype=dtype, device=device)
+    tokenizer = _tokenizer_in(Checkpoint(model, gpt2_tokenizer_for(model), None), name)
+    other = urlsplit(os.environ.get(_HOSTS[source]) or "").hostname
+    host = f", from a mirror at {other}" if other else ""
+    count, official = f"{model.parameter_count():,} parameters", _official_count(size)
+    learned = loss_of(model, tokenizer, _PLAIN) < math.log(tokenizer.vocab_size) - 1
+    random = "" if learned else ", random numbers"
+    if model.parameter_count() == official and learned:
+        return Chosen(model, tokenizer, f"{name}: {count}{host}, on {model.device}.", name)
+    if model.parameter_count() != official:
+        count += f" instead of {official:,}"
+    noise = "" if learned else "; the text below is noise"
+    note = f"These are not OpenAI's weights: {count}{random}{host}{noise}."
+    return Chosen(model, tokenizer, note, f"{'a stand-in' if learned else 'a random stand-in'}, not {name}")
+
+
+def _own(dtype: torch.dtype | None, device: torch.device) -> Chosen:
+    path = project_root() / OWN
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no {OWN} yet; run the notebook train.ipynb, or `make train` in a terminal, which makes it."
+        )
+    found = load_model(path, device, dtype)
+    tokenizer = _tokenizer_in(found, OWN)
+    note = f"{OWN}: a model of your own, {found.model.parameter_count():,} parameters, on {found.model.device}."
+    return Chosen(found.model, tokenizer, note, path.name)
+
+
+def _tokenizer_in(found: Checkpoint, name: str) -> Tokenizer:
+    if found.tokenizer is None:
+        raise CheckpointError(f"{name} has no tokenizer that gptlib knows, so it can't read a prompt; use another.")
+    return found.tokenizer
+
+
+@torch.no_grad()
+def loss_of(model: GPTModel, tokenizer: Tokenizer, text: str) -> float:
+    """The mean loss of the text's tokens in nats; whoever knows nothing has log(vocab_size), or more."""
+    ids = torch.tensor(tokenizer.encode(text), device=model.device)
+    return F.cross_entropy(model(ids[None, :-1])[0].float(), ids[1:]).item()
+
+
+def _official_count(size: str) -> int:
+    return empty_model(GPT2_CONFIGS[size]).parameter_count()
+
+
+def _size_of(selection: str) -> str | None:
+    """The official size, or None for "custom". Raises ValueError for what is neither."""
+    size = find_size(selection)
+    if size is None and selection != CUSTOM:
+        names = ", ".join(map(repr, SELECTIONS))
+        raise ValueError(f"{selection!r} can't be chosen; give {names}, or {CUSTOM!r} for {OWN}.")
+    return size
+
+
+def _check_source(source: str) -> None:
+    if source not in SOURCES:
+        raise ValueError(f"source={source!r} is unknown; give {' or '.join(map(repr, SOURCES))}.")
+
+
+def sizes_table(source: str) -> str:
+    """What each official size takes: parameters, download, memory of its weights in two types."""
+    _check_source(source)
+    lines = [f"{'':<20}{'parameters':>15}{'download':>12}{'fp32':>12}{'bf16':>12}"]
+    for name, size in SELECTIONS.items():
+        count = _official_count(size)
+        # OpenAI's file is the numbers alone; Hugging Face's has a triangle of ones for each block, never used here.
+        masks = 4 * GPT2_CONFIGS[size].context_length ** 2 * GPT2_CONFIGS[size].n_layers
+        download = DATA_BYTES[size] + (masks if source == "huggingface" else 0)
+        sizes = "".join(f"{n_bytes / 1e9:>9.2f} GB" for n_bytes in (download, 4 * count, 2 * count))
+        lines.append(f"{name:<20}{count:>15,}{sizes}")
+    return "\n".join(lines)
+
+
+def files_table(selection: str, source: str) -> str:
+    """The files of the chosen model that are on this machine, with their sizes; nothing is fetched for it."""
+    size = _size_of(selection)
+    _check_source(source)
+    find: Callable[[str], list[Path]] = {"openai": _openai_files, "huggingface": _cached_files}[source]
+    files = find(size) if size else [file for file in [project_root() / OWN] if file.is_file()]
+    lines = [f"{file.name:<32}{file.stat().st_size:>16,} bytes" for file in files]
+    return "\n".join(lines) or f"{selection}: no files here yet."
+
+
+def _openai_files(size: str) -> list[Path]:
+    folder = project_root() / "model_weights" / "openai" / size
+    return sorted(file for file in folder.glob("[!.]*") if file.is_file())
+
+
+def _cached_files(size: str) -> list[Path]:
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:
+        return []
+    found = [try_to_load_from_cache(REPOSITORIES[size], file) for file in ("config.json", SINGLE)]
+    return [Path(file) for file in found if isinstance(file, str)]

@@ -1,0 +1,109 @@
+"""The draft of a model card: what a run knows of itself, and what only its author can say."""
+
+import csv
+import hashlib
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gptlib.model import GPTConfig
+from gptlib.run_files import last_path
+
+_MARK = re.compile(r"<!-- draft ([0-9a-f]{16}) by gptlib export:[^\n]*-->\n")
+
+
+def run_facts(checkpoint: Path) -> dict[str, Any]:
+    """What is known of the run that made a checkpoint: "corpus", "step", "tokens", "train_loss", "val_loss" …
+
+    From NAME.last.pth beside NAME.pth, where the training state is, and from NAME.csv; empty where there are none.
+    """
+    facts: dict[str, Any] = {}
+    try:
+        with checkpoint.with_suffix(".csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        facts = best_row(rows)
+    except (OSError, ValueError, KeyError, csv.Error):
+        pass
+    for path in (checkpoint, last_path(checkpoint)):
+        try:
+            # Mapped: of a file of gigabytes, a few lines of text are wanted.
+            training = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["training"]
+            facts |= best_row(training["history"]["rows"])
+            facts["corpus"] = Path(str(training["notes"]["data"])).name  # not where it lies on this machine
+        except Exception:  # no state, or not one of ours: then the card says less
+            continue
+    return facts
+
+
+def best_row(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The row of a history with the lowest validation loss (training loss, where nothing was held out), as numbers."""
+    numbers = [{k: float(v) for k, v in row.items() if v not in (None, "")} for row in rows]
+    if not numbers:
+        return {}
+    key = "val_loss" if any("val_loss" in row for row in numbers) else "train_loss"
+    return min((row for row in numbers if key in row), key=lambda row: row[key])
+
+
+def model_card(name: str, config: GPTConfig, facts: dict[str, Any], tokenizer: str) -> str:
+    """The card as Markdown, with a mark by which `is_edited` knows whether it still is the draft."""
+    corpus = facts.get("corpus", "(name the texts, where they are from, and what one may do with them)")
+    lines = [f"- Corpus: {corpus}"]
+    lines += [f"- Tokenizer: {tokenizer}"]
+    if "step" in facts:
+        lines.append(f"- Steps: {facts['step']:,.0f}, on {facts.get('tokens', 0):,.0f} tokens")
+    for key, words in (("train_loss", "Training loss"), ("val_loss", "Validation loss")):
+        if key in facts:
+            lines.append(f"- {words}: {facts[key]:.4f} nats a token")
+    if "perplexity" in facts:
+        lines.append(f"- Perplexity: {facts['perplexity']:.2f}")
+    table = [f"| {key} | {value} |" for key, value in config.to_dict().items()]
+    body = "\n".join(
+        [
+            f"# {name}",
+            "",
+            "A GPT-2 made with gptlib. (Say in a sentence what it is for.)",
+            "",
+            "## Training",
+            "",
+            *lines,
+            "",
+            "## Configuration",
+            "",
+            "| | |",
+            "| --- | --- |",
+            *table,
+            "",
+            "## Use",
+            "",
+            "```python",
+            "from transformers import AutoModelForCausalLM, AutoTokenizer",
+            "",
+            'model = AutoModelForCausalLM.from_pretrained("path/of/this/folder")',
+            'tokenizer = AutoTokenizer.from_pretrained("path/of/this/folder")',
+            "```",
+            "",
+            "## Limits",
+            "",
+            "(What it can't do, what its texts lack or are biased to, what nobody should use it for.)",
+            "",
+            "## Licence",
+            "",
+            "(Choose one that the texts allow, and name it at the top too, in place of `unknown`.)",
+            "",
+        ]
+    )
+    head = "---\nlibrary_name: transformers\npipeline_tag: text-generation\nlicense: unknown\n---\n"
+    return f"{head}<!-- draft {_sum(head + body)} by gptlib export: once edited, this file is kept -->\n{body}"
+
+
+def is_edited(card: str) -> bool:
+    """Whether a person has changed the card since it was written."""
+    mark = _MARK.search(card)
+    return mark is None or mark[1] != _sum(_MARK.sub("", card))
+
+
+def _sum(text: str) -> str:
+    return hashlib.sha256(io.StringIO(text, newline=None).read().encode()).hexdigest()[:16]
