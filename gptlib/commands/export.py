@@ -9,9 +9,7 @@ USAGE = "gptlib export CHECKPOINT DIR"
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument(
-        "checkpoint", type=str, help="a checkpoint file, a name in model_weights/, 124M …"
-    )
+    parser.add_argument("checkpoint", type=str, help="a checkpoint file, a name in model_weights/, 124M …")
     parser.add_argument("dir", type=str, help="the folder to make; an earlier export there is replaced")
 
 

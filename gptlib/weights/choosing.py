@@ -65,13 +65,13 @@ def choose(
         reason = str(error)
     except (MemoryError, torch.OutOfMemoryError):
         reason = f"There is not enough memory on {device} for it; choose a smaller one, or DTYPE = 'bf16'."
-    found = load_model(project_root() / BROUGHT, device, dtype)
+    found, wanted = load_model(project_root() / BROUGHT, device, dtype), selection if size else OWN
     note = (
-        f"What follows is not by {selection}, but by {BROUGHT}, the small model that the book brings along: "
+        f"What follows is not by {wanted}, but by {BROUGHT}, the small model that the book brings along: "
         f"{found.model.parameter_count():,} parameters that know seventy-two tales of one village and nothing else.\n"
         f"The reason: {reason}"
     )
-    return Chosen(found.model, _tokenizer_in(found, BROUGHT), note, f"{Path(BROUGHT).name}, not {selection}")
+    return Chosen(found.model, _tokenizer_in(found, BROUGHT), note, f"{Path(BROUGHT).name}, not {Path(wanted).name}")
 
 
 def _official(size: str, source: str, dtype: torch.dtype | None, device: torch.device) -> Chosen:
@@ -81,7 +81,7 @@ def _official(size: str, source: str, dtype: torch.dtype | None, device: torch.d
     other = urlsplit(os.environ.get(_HOSTS[source]) or "").hostname
     host = f", from a mirror at {other}" if other else ""
     count, official = f"{model.parameter_count():,} parameters", _official_count(size)
-    learned = loss_of(model, tokenizer, _PLAIN) < math.log(tokenizer.vocab_size) - 1
+    learned = _knows_english(model, tokenizer)
     random = "" if learned else ", random numbers"
     if model.parameter_count() == official and learned:
         return Chosen(model, tokenizer, f"{name}: {count}{host}, on {model.device}.", name)
@@ -111,10 +111,22 @@ def _tokenizer_in(found: Checkpoint, name: str) -> Tokenizer:
 
 
 @torch.no_grad()
-def loss_of(model: GPTModel, tokenizer: Tokenizer, text: str) -> float:
-    """The mean loss of the text's tokens in nats; whoever knows nothing has log(vocab_size), or more."""
-    ids = torch.tensor(tokenizer.encode(text), device=model.device)
-    return F.cross_entropy(model(ids[None, :-1])[0].float(), ids[1:]).item()
+def surprises(model: GPTModel, tokenizer: Tokenizer, text: str) -> list[tuple[str, float]]:
+    """Each token of the text but the first, with its loss in nats: how little it was expected behind those before it.
+
+    A guess at random costs log(vocab_size). Raises ValueError for a text of less than two tokens.
+    """
+    ids = torch.tensor(tokenizer.encode(text), device=model.device)  # (T,)
+    if len(ids) < 2:
+        raise ValueError(f"text={text!r} has {len(ids)} tokens; give a text of at least two.")
+    losses = F.cross_entropy(model(ids[None, :-1])[0].float(), ids[1:], reduction="none")  # (T - 1,)
+    return [(tokenizer.decode([i]), loss) for i, loss in zip(ids[1:].tolist(), losses.tolist(), strict=True)]
+
+
+def _knows_english(model: GPTModel, tokenizer: Tokenizer) -> bool:
+    """Whether a plain sentence is clearly less of a surprise than a guess at random; random weights fail."""
+    losses = [loss for _, loss in surprises(model, tokenizer, _PLAIN)]
+    return sum(losses) / len(losses) < math.log(tokenizer.vocab_size) - 1
 
 
 def _official_count(size: str) -> int:
@@ -156,7 +168,7 @@ def files_table(selection: str, source: str) -> str:
     find: Callable[[str], list[Path]] = {"openai": _openai_files, "huggingface": _cached_files}[source]
     files = find(size) if size else [file for file in [project_root() / OWN] if file.is_file()]
     lines = [f"{file.name:<32}{file.stat().st_size:>16,} bytes" for file in files]
-    return "\n".join(lines) or f"{selection}: no files here yet."
+    return "\n".join(lines) or "No files of it are here yet."
 
 
 def _openai_files(size: str) -> list[Path]:

@@ -17,7 +17,7 @@ from gptlib.weights.building import as_device, as_dtype, checked_config, empty_m
 from gptlib.weights.hub import hub_folder
 from gptlib.weights.names import HEAD, OUTER, Name, check_tensors, our_shapes, parameter_names, shortened
 from gptlib.weights.safetensors_files import REMEDY, Stored, TensorReader, find_tensors
-from gptlib.weights.sizes import REPOSITORIES, find_size, sizes_in_words
+from gptlib.weights.sizes import REPOSITORIES, find_folder, find_size, sizes_in_words
 
 NUMBERS = {
     "vocab_size": "vocab_size",
@@ -52,7 +52,8 @@ def load_hf_gpt2(
 
     name: "124M", "gpt2-small (124M)", "gpt2" …; another repository of the Hub, "owner/name"; or a folder with
     config.json and model.safetensors (or its parts and their index). dtype: by default as stored. What is downloaded
-    goes to Hugging Face's own cache, and HF_ENDPOINT names another host.
+    goes to Hugging Face's own cache, and HF_ENDPOINT names another host. A float32 model on the CPU uses the file as
+    its memory: replace the file while it is in use, but don't write into it. Training the model changes no file.
 
     Raises ValueError for a name that makes no sense, DownloadError where the files can't be had, FileNotFoundError
     where the folder lacks them, CheckpointError where they are damaged or the model is not one that ours can be.
@@ -71,7 +72,7 @@ def load_hf_gpt2(
     expected = {name.huggingface: name.stored_shape(shapes[name.ours]) for name in names}
     check_tensors(f"'{folder}'", {name: tensor.shape for name, tensor in tensors.items()}, expected, REMEDY)
     types = {DTYPES[tensor.dtype] for tensor in tensors.values()}
-    dtype = dtype or (types.pop() if len(types) == 1 else torch.float32)
+    dtype = dtype or (next(iter(types)) if len(types) == 1 else torch.float32)
     mapped = device.type == "cpu" and {dtype} | types == {torch.float32}
     reader = TensorReader(mapped)
 
@@ -89,13 +90,10 @@ def model_folder(name: str | Path) -> Path:
     """The folder of a model: the given one, or that of Hugging Face's cache, filled where need be."""
     if size := find_size(name):
         return hub_folder(REPOSITORIES[size])
-    path = Path(name)
-    if path.is_dir():
-        return path
-    if isinstance(name, str) and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
+    if isinstance(name, str) and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) and not Path(name).is_dir():
         return hub_folder(name)
-    if isinstance(name, Path) or len(path.parts) > 1:
-        raise FileNotFoundError(f"There is no folder '{name}'; check the path, or give a size as '124M'.")
+    if folder := find_folder(name):
+        return folder
     raise ValueError(
         f"{name!r} is neither a size of GPT-2 nor a folder; give {sizes_in_words()}, a folder, or a repository as "
         "'owner/name'."

@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import io
 import re
 from pathlib import Path
 from typing import Any
@@ -101,9 +100,10 @@ def model_card(name: str, config: GPTConfig, facts: dict[str, Any], tokenizer: s
 
 def is_edited(card: str) -> bool:
     """Whether a person has changed the card since it was written."""
+    card = card.replace("\r\n", "\n")
     mark = _MARK.search(card)
     return mark is None or mark[1] != _sum(_MARK.sub("", card))
 
 
 def _sum(text: str) -> str:
-    return hashlib.sha256(io.StringIO(text, newline=None).read().encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -16,7 +16,7 @@ from gptlib.weights.converted import fingerprint, keep_converted, load_converted
 from gptlib.weights.download import fetch_openai_files
 from gptlib.weights.names import Name, parameter_names
 from gptlib.weights.openai_files import read_hparams, read_variables
-from gptlib.weights.sizes import check_size, find_size
+from gptlib.weights.sizes import check_size, find_folder, find_size
 
 
 def load_openai_gpt2(
@@ -120,25 +120,17 @@ def _tensor_of(params: dict[str, Any], name: Name) -> Tensor:
 
 def openai_folder(size: str | Path, models_dir: str | Path | None = None) -> Path:
     """The folder with OpenAI's files: of a size, downloaded where need be, or the given one, which must have them."""
-    if find_size(size) is None and _is_folder(size):
-        return Path(size)
+    if find_size(size) is None and (folder := find_folder(size)):
+        return folder
     return fetch_openai_files(check_size(size), None if models_dir is None else Path(models_dir))
 
 
 def _local_folder(size: str | Path, models_dir: str | Path | None) -> Path:
     """Where the folder of a size is, or would be; a given folder as it is."""
-    if find_size(size) is None and _is_folder(size):
-        return Path(size)
+    if find_size(size) is None and (folder := find_folder(size)):
+        return folder
     base = Path(models_dir) if models_dir is not None else project_root() / "model_weights" / "openai"
     return base / check_size(size)
-
-
-def _is_folder(name: str | Path) -> bool:
-    if Path(name).is_dir():
-        return True
-    if isinstance(name, Path) or len(Path(name).parts) > 1:
-        raise FileNotFoundError(f"There is no folder '{name}'; check the path, or give a size as '124M'.")
-    return False
 
 
 def _read_model(folder: Path) -> GPTModel:

@@ -95,6 +95,7 @@ def _checkpoint_prefix(folder: Path) -> Path:
 def _tensorflow():
     """The module, imported here and only here: it takes seconds and half a gigabyte."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its start would print a page about the processor
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # and that it may round differently; here it only reads
     try:
         import tensorflow
     except ImportError:

@@ -109,12 +109,11 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _check_with_library(path: Path) -> None:
     """Let the format's own library see whether all places are within the file and fit shapes and types."""
-    from safetensors import SafetensorError, safe_open
-
+    library = _library()
     try:
-        with safe_open(path, framework="pt"):
+        with library.safe_open(path, framework="pt"):
             pass
-    except SafetensorError as error:
+    except library.SafetensorError as error:
         raise ValueError(str(error).removeprefix("Error while deserializing header: ")) from None
 
 
@@ -132,15 +131,24 @@ class TensorReader:
 
     def read(self, tensor: Stored) -> Tensor:
         """The tensor, a view of the file's memory; private to this process, so writing to it changes no file."""
-        from safetensors import safe_open
-
         if not self.mapped and self._bytes > _MAPPED_AT_ONCE:
             self._files, self._bytes = {}, 0
         if tensor.file not in self._files:
-            self._files[tensor.file] = safe_open(tensor.file, framework="pt")
+            self._files[tensor.file] = _library().safe_open(tensor.file, framework="pt")
         found = self._files[tensor.file].get_tensor(tensor.name)
         self._bytes += found.nbytes
         return found
+
+
+def _library():
+    """The module, imported here, because whoever loads no such file needs none."""
+    try:
+        import safetensors
+    except ImportError:
+        raise CheckpointError(
+            "The package safetensors is not installed, which reads Hugging Face's files; run `pip install safetensors`."
+        ) from None
+    return safetensors
 
 
 def _nothing_in(folder: Path) -> str:

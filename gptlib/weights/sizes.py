@@ -51,6 +51,20 @@ def check_size(name: str) -> str:
     return size
 
 
+def find_folder(name: str | Path) -> Path | None:
+    """The folder of that name; None for a name of another kind.
+
+    Raises FileNotFoundError for a path where no folder is, ValueError for what is no name at all.
+    """
+    if not isinstance(name, str | Path):
+        raise ValueError(f"{name!r} is no name of a model; give {sizes_in_words()}, or a folder.")
+    if Path(name).is_dir():
+        return Path(name)
+    if isinstance(name, Path) or "/" in name or "\\" in name:
+        raise FileNotFoundError(f"There is no folder '{name}'; check the path, or give a size as '124M'.")
+    return None
+
+
 def sizes_in_words() -> str:
     """Example: "'124M', '355M', '774M' or '1558M' (or 'gpt2-small (124M)' … 'gpt2-xl (1558M)')"."""
     *others, last = map(repr, REPOSITORIES)
