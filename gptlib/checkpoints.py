@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from gptlib.files import write_atomically
 from gptlib.model import GPTConfig, GPTModel
@@ -158,6 +159,25 @@ def _config(path: str | Path, content: dict[str, Any]) -> GPTConfig:
         raise _unfit(path, f"holds a config that makes no model ({_short(error)})") from None
 
 
+class NoInitialWeights(TorchFunctionMode):
+    """Lets a model be made without drawing its weights.
+
+    Even where there is no memory to draw them into, PyTorch would load a library for symbolic mathematics for it: most
+    of a second and 80 MB.
+    """
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return None  # these functions change a tensor in place, and nobody uses what they return
+        return func(*args, **(kwargs or {}))
+
+
+def empty_model(config: GPTConfig) -> GPTModel:
+    """The model with shapes and no memory."""
+    with torch.device("meta"), NoInitialWeights():
+        return GPTModel(config)
+
+
 def build_model(path: str | Path, config: GPTConfig, weights: Mapping[str, Tensor]) -> GPTModel:
     """A GPTModel that takes over the given tensors, without ever having memory for weights of its own.
 
@@ -170,8 +190,7 @@ def build_model(path: str | Path, config: GPTConfig, weights: Mapping[str, Tenso
         tensors = f"{len(parts)} tensors of {n_blocks} blocks"
         raise _unfit(path, f"has {tensors}, and its config says {config.n_layers} blocks")
     try:
-        with torch.device("meta"):
-            model = GPTModel(config)
+        model = empty_model(config)
     except (RuntimeError, TypeError, OverflowError):  # numbers that PyTorch can't multiply
         raise _unfit(path, f"holds a config that makes no model ({_short(config)})") from None
     load_weights(path, model, weights, assign=True)

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from gptlib.checkpoints import CheckpointError
 from gptlib.devices import DTYPES, pick_device
@@ -36,25 +35,6 @@ def checked_config(where: str, numbers: Mapping[str, Any], names: Mapping[str, s
         return GPTConfig(**found, qkv_bias=True, **others)
     except ValueError as error:
         raise CheckpointError(f"{where} makes no model ({shortened(error, 250)}); use an undamaged copy.") from None
-
-
-class NoInitialWeights(TorchFunctionMode):
-    """Lets a model be made without drawing its weights.
-
-    Even where there is no memory to draw them into, PyTorch would load a library for symbolic mathematics for it: most
-    of a second and 80 MB.
-    """
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        if getattr(func, "__module__", None) == nn.init.__name__:
-            return None  # these functions change a tensor in place, and nobody uses what they return
-        return func(*args, **(kwargs or {}))
-
-
-def empty_model(config: GPTConfig) -> GPTModel:
-    """The model with shapes and no memory."""
-    with torch.device("meta"), NoInitialWeights():
-        return GPTModel(config)
 
 
 @torch.no_grad()

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 import torch
 import torch.nn.functional as F
 
-from gptlib.checkpoints import Checkpoint, CheckpointError
+from gptlib.checkpoints import Checkpoint, CheckpointError, empty_model
 from gptlib.files import project_root
 from gptlib.model import GPT2_CONFIGS, GPTModel
 from gptlib.tokenizers import Tokenizer
-from gptlib.weights.building import as_device, as_dtype, empty_model
+from gptlib.weights.building import as_device, as_dtype
 from gptlib.weights.download import DATA_BYTES, DownloadError
 from gptlib.weights.huggingface import load_hf_gpt2
 from gptlib.weights.loading import gpt2_tokenizer_for, load_model

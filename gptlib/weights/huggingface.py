@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gptlib.checkpoints import CheckpointError
+from gptlib.checkpoints import CheckpointError, empty_model
 from gptlib.files import read_json
 from gptlib.model import GPTConfig, GPTModel
-from gptlib.weights.building import as_device, as_dtype, checked_config, empty_model, fill
+from gptlib.weights.building import as_device, as_dtype, checked_config, fill
 from gptlib.weights.hub import hub_folder
 from gptlib.weights.names import HEAD, OUTER, Name, check_tensors, our_shapes, parameter_names, shortened
 from gptlib.weights.safetensors_files import REMEDY, Stored, TensorReader, find_tensors

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gptlib.checkpoints import empty_model
 from gptlib.files import project_root, read_json
 from gptlib.model import GPTModel
-from gptlib.weights.building import as_device, as_dtype, empty_model, fill
+from gptlib.weights.building import as_device, as_dtype, fill
 from gptlib.weights.converted import fingerprint, keep_converted, load_converted
 from gptlib.weights.download import fetch_openai_files
 from gptlib.weights.names import Name, parameter_names

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from gptlib.checkpoints import CheckpointError
+from gptlib.checkpoints import CheckpointError, empty_model
 from gptlib.files import read_json
 from gptlib.model import GPTConfig
-from gptlib.weights.building import checked_config, empty_model
+from gptlib.weights.building import checked_config
 from gptlib.weights.names import Name, check_tensors, our_shapes, parameter_names, shortened
 
 HPARAMS = {

@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from gptlib.checkpoints import empty_model
 from gptlib.model import GPT2_CONFIGS
-from gptlib.weights.building import empty_model
 from gptlib.weights.names import BLOCK, HEAD, OUTER, check_tensors, our_shapes, parameter_names
 from gptlib.weights.sizes import REPOSITORIES, SELECTIONS, check_size, find_size
 
