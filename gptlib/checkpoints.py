@@ -77,12 +77,15 @@ def _check_plain(data: Any) -> None:
         raise ValueError(f"{data!r} can't be stored in a checkpoint; use tensors, text, numbers, lists and dicts.")
 
 
-def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> Checkpoint:
+def load_checkpoint(path: str | Path, device: torch.device | str = "cpu", *, mapped: bool = False) -> Checkpoint:
     """Read a file of `save_checkpoint`: its .model (GPTModel in eval mode, with .config), .tokenizer and .training.
+
+    mapped: use the file as the model's memory, for a file that nobody will write anew while the model lives (Windows
+    would not allow it). Training the model changes no file.
 
     Raises FileNotFoundError where there is none, CheckpointError where it is truncated, foreign or contradicts itself.
     """
-    content = read_checkpoint(path)
+    content = read_checkpoint(path, mapped=mapped)
     config = _config(path, content)
     model = build_model(path, config, content["model"])
     try:
@@ -98,8 +101,11 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> Che
     return Checkpoint(model.to(device).eval(), tokenizer, content.get("training"))
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """The content of a checkpoint file as plain data and tensors, on the CPU, its outer form checked."""
+def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict[str, Any]:
+    """The content of a checkpoint file as plain data and tensors, on the CPU, its outer form checked.
+
+    mapped: the tensors are private views of the file's memory.
+    """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
@@ -107,7 +113,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         )
     try:
         _check_sums(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # torch.load raises a dozen kinds, depending on where the file breaks
         raise CheckpointError(
             f"'{path}' can't be read as a checkpoint: it is truncated, damaged or of another program "

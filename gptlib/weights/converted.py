@@ -28,7 +28,7 @@ def load_converted(folder: Path) -> GPTModel | None:
         made_from = read_json((folder / CONVERTED).with_suffix(".json"), "record")["made_from"]
         if any(made_from.get(name) != stamp for name, stamp in fingerprint(folder).items()):
             return None
-        return load_checkpoint(folder / CONVERTED).model
+        return load_checkpoint(folder / CONVERTED, mapped=True).model
     except (OSError, ValueError, KeyError, TypeError, AttributeError, CheckpointError):
         return None  # a copy that can't be used is made again
 
