@@ -91,6 +91,21 @@ def test_init_starts_a_new_run_from_the_weights(home, capsys):
     torch.testing.assert_close(a.model.output_head.weight, b.model.output_head.weight)
 
 
+def test_windows_may_be_shorter_than_the_model_sees_also_when_resumed(home, capsys):
+    main(["train", *SMALL, "--out", "a.pth"])
+    capsys.readouterr()
+    main(["train", "--init", "a.pth", "--out", "b.pth", "--window", "8", "-B", "4", "--training.max_steps", "2"])
+    assert "2 steps of 32 tokens" in capsys.readouterr().out
+    assert load_checkpoint("b.pth").model.config.context_length == 16
+    main(["train", "--resume", "b.last.pth", "--training.max_steps", "3"])
+    assert "3 steps of 32 tokens" in capsys.readouterr().out
+    for window in ("0", "17"):
+        status, message = fails(capsys, ["train", "--init", "a.pth", "--no-save", "--window", window])
+        assert status == 2
+        assert f"--window {window}" in message
+        assert "1 to 16" in message
+
+
 def test_prepared_data_trains_to_the_same_losses_as_the_text(home):
     assert main("prepare data/input.txt --tokenizer char --out data/small".split()) == 0
     main(["train", *SMALL, "--out", "text.pth"])

@@ -38,7 +38,8 @@ def test_without_warm_up_the_first_step_has_the_peak():
 def test_it_rises_then_never_rises_again_and_stays_between_its_ends(warmup, decay, peak, share, schedule):
     options = {"schedule": schedule, "peak": peak, "lowest": share * peak, "warmup_steps": warmup, "decay_steps": decay}
     rates = [learning_rate_at(step, **options) for step in range(260)]
-    assert all(0 < rate <= peak * (1 + 1e-12) or (rate == 0 and share == 0) for rate in rates)
+    assert all(rate > 0 for rate in rates[:warmup])
+    assert all(share * peak <= rate <= peak * (1 + 1e-12) for rate in rates[warmup:])
     assert all(a < b for a, b in pairwise(rates[:warmup]))
     assert all(a >= b for a, b in pairwise(rates[warmup:]))
     assert max(rates) == pytest.approx(peak)

@@ -60,7 +60,13 @@ def add_arguments(parser) -> None:
         "--stride",
         type=int | None,
         default=None,
-        help="tokens from one training window to the next (default: context_length; 1 lets windows begin anywhere)",
+        help="tokens from one training window to the next (default: the window; 1 lets windows begin anywhere)",
+    )
+    parser.add_argument(
+        "--window",
+        type=int | None,
+        default=None,
+        help="tokens of a training window (default: the model's context_length; fewer take less memory)",
     )
     parser.add_argument(
         "--init",
@@ -87,7 +93,7 @@ def expand(arguments: list[str], parser) -> list[str]:
         content = load_training_state(find_checkpoint(resumed))
         notes = content["training"].get("notes") or {}
         defaults = {f"training.{k}": v for k, v in content["training"]["config"].items()}
-        parser.set_defaults(defaults | {k: v for k, v in notes.items() if k in ("data", "ratios", "stride")})
+        parser.set_defaults(defaults | {k: v for k, v in notes.items() if k in ("data", "ratios", "stride", "window")})
     return with_recipe(arguments)
 
 
@@ -161,7 +167,10 @@ def run(options, parser) -> int:
     corpus = load_corpus(data, tokenizer or options.tokenizer, vocab_size=vocab_size, ratios=options.ratios)
     torch.manual_seed(config.seed)
     model = stored.model if stored else GPTModel(replace(shape, vocab_size=corpus.tokenizer.vocab_size))
-    train_loader, val_loader, test_loader = loaders(corpus, model.config.context_length, options.stride, config)
+    longest = model.config.context_length
+    if options.window is not None and not 1 <= options.window <= longest:
+        parser.error(f"--window {options.window} is not possible; give 1 to {longest}, the model's context_length")
+    train_loader, val_loader, test_loader = loaders(corpus, options.window or longest, options.stride, config)
 
     out = None if options.no_save else output_path(options, model.config)
     where = Path(data).resolve() if Path(data).exists() else data
@@ -173,7 +182,7 @@ def run(options, parser) -> int:
         tokenizer=corpus.tokenizer,
         out=out,
         resume=find_checkpoint(options.resume) if options.resume else None,
-        notes={"data": str(where), "ratios": list(options.ratios), "stride": options.stride},
+        notes={"data": str(where), "ratios": list(options.ratios), "stride": options.stride, "window": options.window},
     )
     if out:
         model = load_checkpoint(out, model.device).model  # the best one, which need not be the last
@@ -214,15 +223,15 @@ def program() -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def loaders(corpus: Corpus, context_length: int, stride: int | None, config: TrainingConfig) -> tuple:
-    """Loaders for train, validation and test; None for a part that is too short for a window."""
-    sizes = {"batch_size": config.batch_size, "context_length": context_length, "seed": config.seed}
+def loaders(corpus: Corpus, window: int, stride: int | None, config: TrainingConfig) -> tuple:
+    """Loaders of windows of that many tokens for train, validation and test; None for a part that is too short."""
+    sizes = {"batch_size": config.batch_size, "context_length": window, "seed": config.seed}
     train_loader = create_dataloader(corpus.train, **sizes, stride=stride)
     others = []
     for name, part in (("validation", corpus.val), ("test", corpus.test)):
-        enough = len(part) > context_length
+        enough = len(part) > window
         if not enough and len(part):
-            print(f"The {name} part has {len(part)} tokens, too few for a window of {context_length}: it is left out.")
+            print(f"The {name} part has {len(part)} tokens, too few for a window of {window}: it is left out.")
         others.append(create_dataloader(part, **sizes, shuffle=False, drop_last=False) if enough else None)
     return train_loader, *others
 
