@@ -77,19 +77,21 @@ def _file_cases(rng: Random) -> list[tuple]:
     other = {f"h.{i}.w": torch.randn(rng.randint(1, 4), 3, 2) for i in range(5)}
     square = {"first": torch.randn(4, 4), "second": torch.randn(1, 7), "third": torch.randn(3)}
     cases = [(toy, 0, "a.weight"), (toy, 0, "a.bias"), (other, 5, "h.3.w"), (square, 2, "first"), (square, 90, "third")]
+    cases.append((other, 70_000, "h.1.w"))  # a header whose length takes three bytes
     return [(safetensors_bytes(tensors, pad), name) for tensors, pad, name in cases]
 
 
 def run_layer(make: Callable[[Tensor, Tensor], nn.Module], weight: Tensor, bias: Tensor) -> Tensor:
     """What the learner's layer makes of four random vectors."""
+    before = weight.clone()
     layer = make(weight, bias)
+    if not torch.equal(weight, before):
+        raise UnfitError("`weight` is not what it was any more: you have written into the stored tensor.")
     if not isinstance(layer, nn.Module):
         raise UnfitError("`linear_from_conv1d` has to return the layer itself, an `nn.Linear`.")
     out = layer(torch.randn(4, weight.shape[0], generator=torch.Generator().manual_seed(0)))
     if not torch.allclose(layer(torch.zeros(weight.shape[0])), bias, atol=1e-6):
-        raise UnfitError(
-            "For an input of zeros the layer has to give its bias, and yours gives something else; is it copied?"
-        )
+        raise UnfitError("For an input of zeros the layer has to give `bias`, and yours gives something else.")
     return out
 
 
@@ -183,6 +185,29 @@ EXERCISES = (
                 wrong.read_entry_only, "That is the header's entry; it says where the numbers are. Now fetch them."
             ),
             Mistake(wrong.read_as_whole_numbers, "Those are the single bytes; four of them together are one number."),
+            Mistake(
+                wrong.read_without_header,
+                "You skip the eight bytes of the length, and read the header as if it were the numbers.",
+            ),
+            Mistake(
+                wrong.read_header_cut_short,
+                "The last bytes of the header are missing. It has as many as its length says, and does not begin at "
+                "byte 0; so where does it end?",
+            ),
+            Mistake(
+                wrong.read_header_with_length,
+                "The text that `json.loads` gets has bytes in front that are no text: what are the first eight?",
+            ),
+            Mistake(
+                wrong.read_two_bytes_of_length,
+                "You take the length from two bytes. A header may be longer than 65,535 bytes; use all eight.",
+            ),
+            Mistake(
+                wrong.read_other_header,
+                "The header that you look into does not have this name. Read the one in `raw`, and not the `header` of "
+                "the cell above, which is another file's.",
+            ),
+            Mistake(wrong.read_offsets_of_numbers, "`data_offsets` count bytes, and you count numbers with them."),
         ),
         hints=(
             'Three steps: the length (`int.from_bytes(raw[:8], "little")`), the header (`json.loads`), the bytes.',
@@ -212,6 +237,13 @@ EXERCISES = (
             12 * 1024 * 1024: "That is how many numbers there are; how many bytes does a float32 take?",
             12 * 12 * 1024 * 1024 * 4: "The shape begins with (1, 1): all heads of a block share one mask.",
             12 * 1024 * 1024 * 2: "float32 takes four bytes for a number, bf16 two.",
+            50_000_000: "That is the rounded number of the task; work out the exact one from the shape.",
+            50: "That is the rounded number of the task, in MB; work out the exact one, in bytes.",
+            1024 * 1024: "That is how many numbers one mask has. How many masks are there, and how many bytes in each?",
+            12 * 12 * 1024 * 1024: "A float32 takes more than one byte; and do the heads have masks of their own?",
+            12 * 1024 * 4: "A mask is square: 1024 rows of 1024 numbers.",
+            12 * 1024 * 1024 * 32: "Those are bits; a byte has eight of them.",
+            12 * 1024 * 1025 // 2 * 4: "Those are the ones alone; the zeros above the diagonal are stored too.",
             12 * 1024 * 1024 // 8: "One bit would be enough for a yes or no, but these are stored as float32.",
         },
         hints=("Count numbers first: 1024 · 1024 in a mask.", "Then times 12 blocks, and 4 bytes for each number."),
@@ -257,6 +289,32 @@ EXERCISES = (
                 wrong.name_known_words_only, "Words that are not in the table, as `weight` and the number, stay as is."
             ),
             Mistake(wrong.name_as_list, "The words are right; they have to become one text again, with dots."),
+            Mistake(
+                wrong.name_untranslated,
+                "No word is translated. In a loop, `word = ...` gives that name to another text; the list stays as it "
+                "is.",
+            ),
+            Mistake(wrong.name_looked_up_whole, "You look the whole name up; `WORDS` has single words."),
+            Mistake(wrong.name_with_last_dot, "There is a dot too many at the end; dots stand *between* words."),
+            Mistake(wrong.name_without_unknown, "You drop the words that are not in the table; they stay as they are."),
+            Mistake(
+                wrong.name_of_nones,
+                "`WORDS.get(word)` is `None` where the table does not have the word; what should it be instead?",
+            ),
+            Mistake(
+                wrong.name_stripped,
+                "`strip` takes off single letters at both ends, as long as they are among those given: here a `t` of "
+                "`weight` too. You need something that takes off a whole word in front.",
+            ),
+            Mistake(
+                wrong.name_own_words_replaced,
+                "`replace` changes the letters wherever they stand, also inside of another word of the name: see what "
+                "became of `weight` or `c_attn`.",
+            ),
+            Mistake(
+                wrong.name_in_fixed_places,
+                "The words to translate are not always in the same places: `wte.weight` has only two.",
+            ),
         ),
         hints=(
             'A name is words with dots between them: `name.split(".")`, and `".".join(words)` back.',
@@ -315,6 +373,27 @@ EXERCISES = (
                 wrong.linear_of_tensors,
                 "A parameter can only be replaced by an `nn.Parameter`; or copy the numbers into the one there is.",
             ),
+            Mistake(
+                wrong.linear_turned_instead,
+                "You have turned the layer round, and not the weight: yours goes from outputs to inputs.",
+            ),
+            Mistake(
+                wrong.linear_without_bias,
+                "For an input of zeros the layer has to give its bias, and yours gives something else; is it copied?",
+            ),
+            Mistake(
+                wrong.linear_copied_back,
+                "`a.copy_(b)` writes the numbers of `b` into `a`, and you have overwritten the stored tensors with the "
+                "random ones of the new layer.",
+            ),
+            Mistake(
+                wrong.linear_of_uncalled_t, "`weight.t` is a method and has to be called: what is missing is `()`."
+            ),
+            Mistake(wrong.linear_of_a_shape, "`nn.Linear` takes two numbers, and you give it one shape."),
+            Mistake(
+                wrong.linear_from_two_to_three,
+                "Your layer is always one from 2 to 3, as in the example; take the sizes from `weight.shape`.",
+            ),
         ),
         hints=(
             "`weight.shape` is (in, out), and `nn.Linear(in, out)` is called with the same two, in this order.",
@@ -366,6 +445,38 @@ EXERCISES = (
             Mistake(
                 wrong.heads_of_width_n_heads, "A head is `D = C // n_heads` columns wide, and yours is `n_heads` wide."
             ),
+            Mistake(
+                wrong.heads_of_the_figure,
+                "C and D are those of the figure, 4 and 2, whatever you are given; take them from `weight` and "
+                "`n_heads`.",
+            ),
+            Mistake(wrong.heads_two_wide, "Your heads are 2 columns wide, as in the figure; how wide are these?"),
+            Mistake(
+                wrong.heads_three_times_as_wide,
+                "`D` is three times too large: C is the number of rows, and the columns are 3C.",
+            ),
+            Mistake(
+                wrong.heads_split_by_three,
+                "`split(3, dim=1)` makes pieces of 3 columns each; you need 3 pieces, and how wide is one?",
+            ),
+            Mistake(
+                wrong.heads_chunked_by_rows, "`chunk` cuts the rows unless you say which dimension; which one has 3C?"
+            ),
+            Mistake(
+                wrong.heads_reshaped,
+                "`reshape` and `view` go through the matrix row by row, and put pieces of several parts into one; in "
+                "each row the three parts stand side by side.",
+            ),
+            Mistake(
+                wrong.heads_from_their_number,
+                "You begin at column `head`. Each head before it takes up D columns; so where does this one begin?",
+            ),
+            Mistake(
+                wrong.heads_to_their_width, "A slice goes from a place to a place; behind your colon is the width `D`."
+            ),
+            Mistake(
+                wrong.heads_of_a_float, "`/` makes a float, as 2.0, and a slice needs whole numbers: divide with `//`."
+            ),
         ),
         hints=(
             "First into three parts of C columns, then from each part the head's D columns.",
@@ -383,7 +494,7 @@ EXERCISES = (
         minutes=15,
         difficulty=3,
         task="""
-            Make, of Hugging Face's tensors, the **state dict** of one `TransformerBlock`: all twelve tensors of block
+            Make, of Hugging Face's tensors, the state dict of one `TransformerBlock`: all twelve tensors of block
             `i`, under the names that our block has for them, in the orientation that it needs. There are other tensors
             in the dict, and masks (`h.0.attn.bias`); leave them out.
         """,
@@ -404,6 +515,7 @@ EXERCISES = (
                 "`attention.c_proj.weight` is as it was stored. It is square, so that its shape can't tell you.",
             ),
             Mistake(wrong.block_attention_only, "The weights of the feed-forward layer are Conv1D's as well."),
+            Mistake(wrong.block_c_attn_only, "Only `c_attn` is turned; a block has four Conv1D's."),
             Mistake(wrong.block_feed_forward_only, "The weights of attention are Conv1D's as well."),
             Mistake(
                 wrong.block_reshaped, "Shapes are right, numbers are not: `reshape` does not turn rows into columns."
@@ -427,6 +539,32 @@ EXERCISES = (
                 'A name that starts with "h.1" may be one of block 10 or 11 too; what comes behind the number?',
             ),
             Mistake(wrong.block_without_biases, "The biases are missing: six of the twelve tensors."),
+            Mistake(
+                wrong.block_empty,
+                "Your dict is empty: no name began as you asked. They have no `transformer.` in front here, and the "
+                "number in a name is text.",
+            ),
+            Mistake(
+                wrong.block_of_longer_names,
+                "The names in this dict have no `transformer.` in front: they begin with `h.`",
+            ),
+            Mistake(
+                wrong.block_with_everything,
+                "There are tensors in your result that are not block `i`'s: other blocks', tables, the final norm.",
+            ),
+            Mistake(
+                wrong.block_and_tenth,
+                "For block 1 you also take what belongs to blocks 10 and 11: their names begin with `h.1` as well.",
+            ),
+            Mistake(wrong.block_behind_a_dot, "Your names begin with a dot; a little more has to be cut off in front."),
+            Mistake(
+                wrong.block_under_their_full_names,
+                "The right tensors are there, under the file's names: `h.0.ln_1.weight` has to be `norm_1.weight`.",
+            ),
+            Mistake(
+                wrong.block_mask_turned,
+                "One of the tensors has 4 dimensions and can't be turned: the mask, which is to be left out.",
+            ),
         ),
         hints=(
             "Six layers with a weight and a bias each: two LayerNorms and four Conv1D's. Only the four are turned.",
@@ -442,7 +580,7 @@ EXERCISES = (
     ),
     Choice(
         name="square_trap",
-        title="The matrix that fits both ways",
+        title="One matrix forgotten",
         minutes=2,
         task="""
             A loader turns all Conv1D weights but `attn.c_proj`, of shape (C, C), which it copies as it is stored. What
@@ -522,6 +660,12 @@ EXERCISES = (
             1 + 3 / 256: "That would be a step of 1/256; between 1 and 2 the steps of bf16 are of 1/128.",
             1.012: "bf16 has no such number; between 1 and 2 it has 1, 1 + 1/128, 1 + 2/128, and so on.",
             1.0: "It is not as coarse as that: between 1 and 2 there are 127 other numbers.",
+            1.016: "That is not exact enough to tell; give four decimals or more.",
+            1.008: "That is not exact enough, and it is the step below: 1.012 is past the middle.",
+            1 + 3 / 128: "That is the step after next; which of the two around 1.012 is nearer?",
+            2 / 128: "That is what has to be added to 1; the weight is the sum.",
+            2: "That may be how many steps; what number is that many steps above 1?",
+            1.54: "That is how many steps 0.012 would be; bf16 has only whole ones. Which number is it, then?",
             1.01: "Steps are of 1/128, and not of a hundredth.",
         },
         hints=("How many steps of 1/128 is 0.012? Multiply.", "0.012 · 128 is about 1.54; the nearest whole is 2."),

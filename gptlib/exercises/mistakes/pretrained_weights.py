@@ -74,6 +74,42 @@ def read_as_whole_numbers(raw: bytes, name: str) -> Tensor:
     return torch.tensor(list(raw[8 + length + first : 8 + length + last]))
 
 
+def read_without_header(raw: bytes, name: str) -> Tensor:
+    _, entry = _entry(raw, name)
+    first, last = entry["data_offsets"]
+    return _numbers(raw[8 + first : 8 + last]).reshape(entry["shape"])
+
+
+def read_header_cut_short(raw: bytes, name: str) -> Tensor:
+    length = int.from_bytes(raw[:8], "little")
+    entry = json.loads(raw[8:length])[name]
+    first, last = entry["data_offsets"]
+    return _numbers(raw[8 + length + first : 8 + length + last]).reshape(entry["shape"])
+
+
+def read_header_with_length(raw: bytes, name: str) -> Tensor:
+    length = int.from_bytes(raw[:8], "little")
+    return json.loads(raw[: 8 + length])[name]
+
+
+def read_two_bytes_of_length(raw: bytes, name: str) -> Tensor:
+    length = raw[0] + 256 * raw[1]
+    entry = json.loads(raw[8 : 8 + length])[name]
+    first, last = entry["data_offsets"]
+    return _numbers(raw[8 + length + first : 8 + length + last]).reshape(entry["shape"])
+
+
+def read_other_header(raw: bytes, name: str) -> Tensor:
+    header = {"transformer.wte.weight": {"shape": [2, 3], "data_offsets": [0, 24]}}  # as the notebook's own
+    return _numbers(raw[slice(*header[name]["data_offsets"])])
+
+
+def read_offsets_of_numbers(raw: bytes, name: str) -> Tensor:
+    length, entry = _entry(raw, name)
+    first, last = entry["data_offsets"]
+    return _numbers(raw[8 + length :])[first:last].reshape(entry["shape"])
+
+
 def linear_assigned_as_stored(weight: Tensor, bias: Tensor) -> nn.Linear:
     layer = nn.Linear(*weight.shape)
     layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias)
@@ -117,6 +153,48 @@ def linear_of_tensors(weight: Tensor, bias: Tensor) -> nn.Linear:
     return layer
 
 
+def linear_turned_instead(weight: Tensor, bias: Tensor) -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], weight.shape[0])
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+        layer.bias.copy_(bias)
+    return layer
+
+
+def linear_without_bias(weight: Tensor, bias: Tensor) -> nn.Linear:
+    layer = nn.Linear(*weight.shape)
+    with torch.no_grad():
+        layer.weight.copy_(weight.t())
+    return layer
+
+
+def linear_copied_back(weight: Tensor, bias: Tensor) -> nn.Linear:
+    layer = nn.Linear(*weight.shape)
+    with torch.no_grad():
+        weight.t().copy_(layer.weight)
+        bias.copy_(layer.bias)
+    return layer
+
+
+def linear_of_uncalled_t(weight: Tensor, bias: Tensor) -> nn.Linear:
+    layer = nn.Linear(*weight.shape)
+    with torch.no_grad():
+        layer.weight.copy_(weight.t)
+    return layer
+
+
+def linear_of_a_shape(weight: Tensor, bias: Tensor) -> nn.Linear:
+    return nn.Linear(weight.shape)
+
+
+def linear_from_two_to_three(weight: Tensor, bias: Tensor) -> nn.Linear:
+    layer = nn.Linear(2, 3)
+    with torch.no_grad():
+        layer.weight.copy_(weight.t())
+        layer.bias.copy_(bias)
+    return layer
+
+
 def name_replaced_everywhere(name: str) -> str:
     name = name.replace("transformer.", "")
     for theirs, ours in WORDS.items():
@@ -156,6 +234,46 @@ def name_known_words_only(name: str) -> str:
 
 def name_as_list(name: str) -> list[str]:
     return [WORDS.get(word, word) for word in name.removeprefix("transformer.").split(".")]
+
+
+def name_untranslated(name: str) -> str:
+    words = name.removeprefix("transformer.").split(".")
+    for word in words:
+        word = WORDS.get(word, word)  # gives the name to another text; the list stays as it is
+    return ".".join(words)
+
+
+def name_looked_up_whole(name: str) -> str:
+    return WORDS.get(name, name)
+
+
+def name_with_last_dot(name: str) -> str:
+    return "".join(WORDS.get(word, word) + "." for word in name.removeprefix("transformer.").split("."))
+
+
+def name_without_unknown(name: str) -> str:
+    return ".".join(WORDS[word] for word in name.removeprefix("transformer.").split(".") if word in WORDS)
+
+
+def name_of_nones(name: str) -> str:
+    return ".".join(WORDS.get(word) for word in name.removeprefix("transformer.").split("."))
+
+
+def name_stripped(name: str) -> str:
+    return ".".join(WORDS.get(word, word) for word in name.strip("transformer.").split("."))  # noqa: B005
+
+
+def name_own_words_replaced(name: str) -> str:
+    name = name.removeprefix("transformer.")
+    for word in name.split("."):
+        name = name.replace(word, WORDS.get(word, word))
+    return name
+
+
+def name_in_fixed_places(name: str) -> str:
+    words = name.removeprefix("transformer.").split(".")
+    words[0], words[2] = WORDS.get(words[0], words[0]), WORDS.get(words[2], words[2])
+    return ".".join(words)
 
 
 def heads_first(weight: Tensor, n_heads: int, head: int) -> tuple[Tensor, ...]:
@@ -201,6 +319,53 @@ def heads_of_width_n_heads(weight: Tensor, n_heads: int, head: int) -> tuple[Ten
     return tuple(part[:, head * n_heads : (head + 1) * n_heads] for part in weight.chunk(3, dim=1))
 
 
+def _heads(weight: Tensor, C: int, D: int, head: int) -> tuple[Tensor, ...]:
+    q, k, v = weight.split(C, dim=1)
+    return tuple(part[:, head * D : (head + 1) * D] for part in (q, k, v))
+
+
+def heads_of_the_figure(weight: Tensor, n_heads: int, head: int) -> tuple[Tensor, ...]:
+    return _heads(weight, 4, 2, head)
+
+
+def heads_two_wide(weight: Tensor, n_heads: int, head: int) -> tuple[Tensor, ...]:
+    return _heads(weight, weight.shape[0], 2, head)
+
+
+def heads_three_times_as_wide(weight: Tensor, n_heads: int, head: int) -> tuple[Tensor, ...]:
+    return _heads(weight, weight.shape[1] // 3, weight.shape[1] // n_heads, head)
+
+
+def heads_split_by_three(weight: Tensor, n_heads: int, head: int) -> tuple[Tensor, ...]:
+    return _heads(weight, 3, weight.shape[0] // n_heads, head)
+
+
+def heads_chunked_by_rows(weight: Tensor, n_heads: int, head: int) -> tuple[Tensor, ...]:
+    D = weight.shape[0] // n_heads
+    q, k, v = weight.chunk(3)
+    return tuple(part[:, head * D : (head + 1) * D] for part in (q, k, v))
+
+
+def heads_reshaped(weight: Tensor, n_heads: int, head: int) -> tuple[Tensor, ...]:
+    C = weight.shape[0]
+    D = C // n_heads
+    return tuple(part[:, head * D : (head + 1) * D] for part in weight.reshape(3, C, C))
+
+
+def heads_from_their_number(weight: Tensor, n_heads: int, head: int) -> tuple[Tensor, ...]:
+    D = weight.shape[0] // n_heads
+    return tuple(part[:, head : head + D] for part in weight.chunk(3, dim=1))
+
+
+def heads_to_their_width(weight: Tensor, n_heads: int, head: int) -> tuple[Tensor, ...]:
+    D = weight.shape[0] // n_heads
+    return tuple(part[:, head * D : D] for part in weight.chunk(3, dim=1))
+
+
+def heads_of_a_float(weight: Tensor, n_heads: int, head: int) -> tuple[Tensor, ...]:
+    return _heads(weight, weight.shape[0], weight.shape[0] / n_heads, head)
+
+
 LAYERS = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
 
 
@@ -224,6 +389,10 @@ def block_square_forgotten(tensors: dict, i: int) -> dict:
 
 def block_attention_only(tensors: dict, i: int) -> dict:
     return _block(tensors, i, transposed=LAYERS[:2])
+
+
+def block_c_attn_only(tensors: dict, i: int) -> dict:
+    return _block(tensors, i, transposed=LAYERS[:1])
 
 
 def block_feed_forward_only(tensors: dict, i: int) -> dict:
@@ -269,3 +438,42 @@ def block_without_dot(tensors: dict, i: int) -> dict:
 
 def block_without_biases(tensors: dict, i: int) -> dict:
     return {name: tensor for name, tensor in _block(tensors, i).items() if not name.endswith("bias")}
+
+
+def _walked(tensors: dict, start: str, cut: str) -> dict:
+    """The parameters whose names begin with `start`, turned, under our names without `cut` in front."""
+    state = {}
+    for name, tensor in tensors.items():
+        if name.startswith(start) and tensor.ndim < 3:
+            ours = ".".join(WORDS.get(word, word) for word in name.split("."))
+            state[ours.removeprefix(cut)] = tensor.t()
+    return state
+
+
+def block_empty(tensors: dict, i: int) -> dict:
+    return _walked(tensors, f"transformer.h.{i}.", f"blocks.{i}.")
+
+
+def block_with_everything(tensors: dict, i: int) -> dict:
+    return _walked(tensors, "", f"blocks.{i}.")
+
+
+def block_and_tenth(tensors: dict, i: int) -> dict:
+    return _walked(tensors, f"h.{i}", f"blocks.{i}.")
+
+
+def block_behind_a_dot(tensors: dict, i: int) -> dict:
+    return _walked(tensors, f"h.{i}.", f"blocks.{i}")
+
+
+def block_under_their_full_names(tensors: dict, i: int) -> dict:
+    turned = {name: tensor.t() for name, tensor in tensors.items() if tensor.ndim < 3}
+    return {name: tensor for name, tensor in turned.items() if name.startswith(f"h.{i}.")}
+
+
+def block_mask_turned(tensors: dict, i: int) -> dict:
+    return {name: tensor.t() for name, tensor in tensors.items() if name.startswith(f"h.{i}.")}
+
+
+def block_of_longer_names(tensors: dict, i: int) -> dict:
+    return {"norm_1.weight": tensors[f"transformer.h.{i}.ln_1.weight"]}
