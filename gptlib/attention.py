@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gptlib.checks import whole_number
+from gptlib.linear import Linear
 
 
 class KVCache:
@@ -105,8 +106,8 @@ class MultiHeadAttention(nn.Module):
         self.n_heads = n_heads
         self.head_dim = emb_dim // n_heads
         self.drop_rate = drop_rate
-        self.c_attn = nn.Linear(emb_dim, 3 * emb_dim, bias=qkv_bias)
-        self.c_proj = nn.Linear(emb_dim, emb_dim)
+        self.c_attn = Linear(emb_dim, 3 * emb_dim, bias=qkv_bias)
+        self.c_proj = Linear(emb_dim, emb_dim)
 
     def forward(
         self,

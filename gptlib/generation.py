@@ -13,6 +13,7 @@ from torch import Tensor
 from gptlib.attention import KVCache
 from gptlib.checks import is_number, whole_number
 from gptlib.model import GPTModel, eval_mode
+from gptlib.sampling import draw
 from gptlib.tokenizers import Tokenizer
 
 
@@ -30,7 +31,7 @@ def next_token_probabilities(
     logits = logits.float()
     # Only differences count; with the largest at 0, a tiny temperature can't overflow. It must not become 0 in float32.
     temperature = max(temperature, torch.finfo(logits.dtype).tiny)
-    logits = (logits - logits.max(dim=-1, keepdim=True).values) / temperature
+    logits = (logits - logits.amax(dim=-1, keepdim=True)) / temperature
     if top_k is not None and top_k < logits.shape[-1]:
         values, tokens = logits.topk(top_k, dim=-1)
         logits = torch.full_like(logits, -torch.inf).scatter(-1, tokens, values)
@@ -111,11 +112,7 @@ def generate_tokens(
     for _ in range(max_new_tokens):
         with eval_mode(model):  # not around the loop: whoever leaves the stream half read gets the model back as it was
             logits = next_logits(model, ids, cache, padding)[:, :vocab_size]  # (B, V)
-        if temperature == 0:
-            token = logits.argmax(dim=-1)
-        else:
-            probabilities = next_token_probabilities(logits, temperature, top_k, top_p)
-            token = probabilities.multinomial(1, generator=generator)[:, 0]
+        token = draw(logits, temperature, top_k, top_p, generator)  # by next_token_probabilities, only faster
         if eos_id is not None:
             token = token.masked_fill(finished, eos_id)
             finished |= token == eos_id

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gptlib.attention import KVCache, MultiHeadAttention, attention_mask
+from gptlib.linear import Linear
 from gptlib.model_config import GPT2_CONFIGS, GPT_CONFIG_124M, GPT_CONFIG_SMALL, GPTConfig
 
 __all__ = [
@@ -56,9 +57,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, emb_dim: int):
         super().__init__()
-        self.c_fc = nn.Linear(emb_dim, 4 * emb_dim)
+        self.c_fc = Linear(emb_dim, 4 * emb_dim)
         self.gelu = GELU()
-        self.c_proj = nn.Linear(4 * emb_dim, emb_dim)
+        self.c_proj = Linear(4 * emb_dim, emb_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.c_proj(self.gelu(self.c_fc(x)))  # (B, T, C) -> (B, T, 4C) -> (B, T, C)
@@ -117,7 +118,7 @@ class GPTModel(nn.Module):
         self.dropout = nn.Dropout(config.drop_rate)
         self.blocks = nn.ModuleList(TransformerBlock(config) for _ in range(config.n_layers))
         self.final_norm = LayerNorm(config.emb_dim)
-        self.output_head = nn.Linear(config.emb_dim, config.vocab_size, bias=False)
+        self.output_head = Linear(config.emb_dim, config.vocab_size, bias=False)
         self.tie_weights()
         self.apply(self._initialize)
         for name, parameter in self.named_parameters():

@@ -248,7 +248,9 @@ def explicit_loop(model, ids, max_new_tokens, seed=None):
         if seed is None:
             token = logits.argmax(-1, keepdim=True)
         else:
-            token = torch.multinomial(logits.softmax(-1), 1, generator=generator)
+            points = torch.rand(len(ids), 1, dtype=torch.float64, generator=generator)
+            ends = logits.softmax(-1).double().cumsum(-1)
+            token = (ends <= points * ends[:, -1:]).sum(-1, keepdim=True)  # how many stretches end before the point
         ids = torch.cat((ids, token), dim=1)
     return ids
 
