@@ -209,7 +209,7 @@ class GPTModel(nn.Module):
 
     def new_cache(self, batch_size: int = 1, max_length: int | None = None) -> KVCache:
         """An empty KV cache for `batch_size` rows of up to max_length (default: context_length) tokens."""
-        weight = self.blocks[0].attention.c_attn.weight
+        weight = self.final_norm.weight  # of the type that the model computes in
         c = self.config
         length = min(max_length or c.context_length, c.context_length)
         return KVCache(

@@ -102,6 +102,8 @@ class Run:
         self.config, self.tokenizer, self.verbose = config, tokenizer, verbose
         self.train_loader, self.val_loader = train_loader, val_loader
         model = getattr(model, "_orig_mod", model)  # of a compiled model, the one it was made from
+        if not any(parameter.requires_grad for parameter in model.parameters()):
+            raise ValueError("The model has no parameter to train: frozen or quantized for inference; load it anew.")
         self.device = pick_device(config.device)
         self.batches_per_epoch = loader_length(train_loader)
         self.total_steps = config.total_steps(self.batches_per_epoch)
