@@ -9,7 +9,8 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from tools.refresh_notebooks import make_home, weights_for
+from tools.refresh_notebooks import make_home
+from tools.stand_ins import served_to
 
 # PyTorch's threads wait for each other by spinning. Where another process takes a core meanwhile, tiny tensors like
 # those of the tests then take up to a hundred times as long; asleep, they don't. Read when torch is imported.
@@ -25,8 +26,8 @@ def pytest_configure(config):
 
 def pytest_collection_finish(session):
     if session.config.gptlib_home:
-        notebooks = [item.path for item in session.items]
-        session.config.gptlib_mirror.enter_context(weights_for(notebooks, session.config.gptlib_home))
+        notebooks = [item.path.name for item in session.items]
+        session.config.gptlib_mirror.enter_context(served_to(session.config.gptlib_home, notebooks))
 
 
 def pytest_unconfigure(config):

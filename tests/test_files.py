@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,79 @@ def test_a_lock_excludes_threads_too_and_is_free_after_an_error(tmp_path):
         raise ValueError("inside")
     with locked(path, 0.02) as held:
         assert held
+
+
+def test_a_tidy_lock_leaves_nothing_that_was_not_there(tmp_path):
+    (tmp_path / "there").mkdir()
+    for folder in ("there", "new/and/deep"):
+        with pytest.raises(ValueError, match="inside"), locked(tmp_path / folder / "a.lock", tidy=True) as held:  # noqa: PT012
+            assert held
+            assert (tmp_path / folder / "a.lock").exists()
+            raise ValueError("inside")
+        assert [path.name for path in tmp_path.rglob("*")] == ["there"]
+    with locked(tmp_path / "new" / "and" / "deep" / "a.lock", tidy=True):
+        (tmp_path / "new" / "file").write_text("kept")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "new", "there"]
+
+
+def test_whoever_gives_up_waiting_leaves_the_lock_of_the_other(tmp_path):
+    path = tmp_path / "new" / "a.lock"
+    with locked(path, tidy=True):
+        for _ in range(2):
+            with locked(path, 0.02, tidy=True) as held:
+                assert not held
+        assert path.exists()
+    assert files_in(tmp_path) == []
+
+
+def test_a_tidy_lock_that_was_removed_by_hand_does_not_take_that_of_another(tmp_path):
+    path = tmp_path / "a.lock"
+    with locked(path, tidy=True):
+        path.unlink()
+        with locked(path, 0.02) as held:
+            assert held
+    assert path.exists()
+
+
+def count_up(connection, path, n):
+    """Add one n times, in a way that loses count where two do it at once."""
+    path = Path(path)
+    for _ in range(n):
+        with locked(path.with_name("a.lock"), 60, tidy=True) as held:
+            assert held
+            so_far = int(path.read_text()) if path.exists() else 0
+            path.write_text("")
+            path.write_text(str(so_far + 1))
+    connection.send("done")
+
+
+def test_processes_exclude_each_other_though_the_lock_is_removed_each_time(tmp_path):
+    path = tmp_path / "count"
+    with ExitStack() as stack:
+        connections = [stack.enter_context(child(count_up, str(path), 150))[1] for _ in range(3)]
+        for connection in connections:
+            assert connection.recv() == "done"
+    assert path.read_text() == "450"
+    assert files_in(tmp_path) == ["count"]
+
+
+def come_and_go(connection, path, n):
+    inside = Path(path).parent / "inside"
+    for _ in range(n):
+        with locked(path, 60, tidy=True) as held:
+            assert held
+            inside.mkdir()  # fails where another is in
+            inside.rmdir()
+    connection.send("done")
+
+
+def test_processes_exclude_each_other_though_the_folder_is_removed_each_time(tmp_path):
+    with ExitStack() as stack:
+        path = tmp_path / "new" / "deep" / "a.lock"
+        connections = [stack.enter_context(child(come_and_go, str(path), 150))[1] for _ in range(3)]
+        for connection in connections:
+            assert connection.recv() == "done"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such file systems")

@@ -1,6 +1,7 @@
 """Run notebooks from top to bottom in a fresh kernel and keep their outputs, cleaned: `make notebooks`.
 
 They run in a copy of the workbook's folder (data/input.txt, model_weights/), so that nothing of yours is changed.
+Those that download weights get small random ones from a mirror on this machine.
 """
 
 import os
@@ -8,7 +9,6 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import nbformat
@@ -31,14 +31,6 @@ def ignore_untracked(folder: str, names: list[str]) -> list[str]:
     """Of data/ and model_weights/, only what the repository itself brings."""
     tracked = {"input.txt", "README.md", "LICENSE", "tales.pth"}
     return [n for n in names if Path(folder).name in ("data", "model_weights") and n not in tracked]
-
-
-def weights_for(notebooks: Iterable[Path], home: Path) -> AbstractContextManager[None]:
-    """While it lasts, notebooks that download the official weights get small random stand-ins, and need no network."""
-    sys.path.append(str(ROOT / "tests" / "weights"))
-    from stand_ins import served_to
-
-    return served_to(home, [notebook.name for notebook in notebooks])
 
 
 def clean(notebook: NotebookNode) -> None:
@@ -88,13 +80,16 @@ def refresh(path: Path) -> None:
 
 
 def main(paths: list[str]) -> None:
+    from tools.stand_ins import served_to
+
     with tempfile.TemporaryDirectory() as home:
         make_home(Path(home))
-        with weights_for(map(Path, paths), Path(home)):
+        with served_to(Path(home), [Path(path).name for path in paths]):
             for path in paths:
                 print(path, flush=True)
                 refresh(Path(path).resolve())
 
 
 if __name__ == "__main__":
+    sys.path.append(str(ROOT))  # run as a file, it finds only what is in tools/
     main(sys.argv[1:])

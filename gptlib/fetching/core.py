@@ -86,7 +86,8 @@ def fetch(
 
     A file that is there and right is left alone. What comes goes into `NAME.part`, which a later call continues, in
     any process; it takes the name `path` when its size and digests are what the server stated and what is known here.
-    Two processes don't fetch into a folder at once: the second waits. `otherwise` ends the message of an error.
+    Two processes don't fetch into a folder at once: the second waits. `otherwise` ends the message of an error. Where
+    nothing has come, nothing is left behind, not even a folder.
 
     Raises: DownloadError.
     """
@@ -95,8 +96,7 @@ def fetch(
     try:
         if wanted.is_at(path):
             return path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(path.parent / ".fetching.lock", on_waiting=lambda: _say_who_is_first(path)):
+        with locked(path.parent / ".fetching.lock", on_waiting=lambda: _say_who_is_first(path), tidy=True):
             if not wanted.is_at(path):  # another process may have made it so meanwhile
                 _fetch_from_any(urls, Part(path), wanted, otherwise, patience, progress)
     except OSError as error:

@@ -31,7 +31,9 @@ def plot_bars(
         raise ValueError(f"The bars are {dict(values)}; pass finite values of zero or above, as {{name: value}}.")
     ax = new_axes(ax, (6.4, 1.3 + 0.34 * len(lengths)))
     bars = ax.barh(range(len(lengths)), lengths, color=BLUE, height=0.62)
-    ax.bar_label(bars, [form.format(length) for length in lengths], padding=4, fontsize=9)
+    # On a ground of its own, so that the level's line passes behind the number and not through it.
+    ground = {"boxstyle": "square,pad=0.15", "facecolor": ax.get_facecolor(), "edgecolor": "none"}
+    ax.bar_label(bars, [form.format(length) for length in lengths], padding=4, fontsize=9, bbox=ground)
     name_rows(ax, [name.replace("\n", "\\n") for name in values])
     ax.margins(x=0.14)
     if level is not None:

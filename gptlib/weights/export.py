@@ -13,16 +13,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from gptlib.checkpoints import CheckpointError
-from gptlib.files import read_json, write_atomically, write_json
+from gptlib.files import locked, read_json, write_atomically, write_json
 from gptlib.model import GPTModel
-from gptlib.run_files import find_checkpoint
 from gptlib.tokenizers import Tokenizer
 from gptlib.tokenizers.load import TOKENIZER_FILE
 from gptlib.weights.huggingface import DTYPES, NUMBERS
 from gptlib.weights.loading import load_model
-from gptlib.weights.model_card import is_edited, model_card, run_facts
+from gptlib.weights.model_card import is_edited, known_of, model_card
 from gptlib.weights.names import HEAD, parameter_names
 from gptlib.weights.safetensors_files import SINGLE
 from gptlib.weights.tokenizer_files import tokenizer_files
@@ -43,41 +43,34 @@ def export_to_huggingface(
     """Write the model as a folder for transformers, with equal logits and, where possible, its tokenizer; the folder.
 
     source: a model, or what `load_model` takes, which brings its tokenizer along. facts: what the draft of the model
-    card is to say of the training ("corpus", "step", "train_loss" …; default: what is found beside the checkpoint).
+    card is to say of the model ("origin", "corpus", "step", "train_loss" …; default: what is known of the source).
 
     All or nothing: the folder appears when it is complete. It must not exist, or be empty, or be an earlier export,
-    which is replaced but for a README.md that was edited. A tokenizer without a counterpart there is left out, with a
-    warning. Raises ValueError for a folder with other things in it, CheckpointError where it can't be written.
+    which is replaced but for a README.md that was edited. Two processes don't write it at once: the second waits. A
+    tokenizer without a counterpart there is left out, with a warning. Raises ValueError for a folder with other things
+    in it, CheckpointError where it can't be written.
     """
     folder = Path(folder)
     check_target(folder)
     if not isinstance(source, torch.nn.Module):
-        path = Path(source)
-        facts = facts if facts is not None else run_facts(_checkpoint_of(path))
         loaded = load_model(source)
+        facts = facts if facts is not None else known_of(source, loaded.model)
         source, tokenizer = loaded.model, tokenizer or loaded.tokenizer
     model = getattr(source, "_orig_mod", source)
-    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
     try:
-        remove_leftovers(folder)
-        temporary.mkdir(parents=True)
-        _write_all(temporary, folder, model, tokenizer, facts or {})
-        _put_in_place(temporary, folder)
+        with locked(folder.with_name(f".{folder.name}.lock"), on_waiting=lambda: _say_who_is_first(folder), tidy=True):
+            remove_leftovers(folder)
+            _write_and_place(folder, model, tokenizer, facts or {})
     except OSError as error:
         raise CheckpointError(
             f"The folder '{folder}' could not be written ({error.strerror or error}); free some space or choose "
             "another place. An earlier export there is as it was."
         ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 
-def _checkpoint_of(path: Path) -> Path:
-    try:
-        return find_checkpoint(path)
-    except FileNotFoundError:  # a size, or a folder of another kind
-        return path
+def _say_who_is_first(folder: Path) -> None:
+    tqdm.write(f"Another process is writing '{folder}'; waiting for it.")
 
 
 def check_target(folder: Path) -> None:
@@ -97,11 +90,25 @@ def check_target(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what a killed export has left beside the folder."""
-    name = re.compile(rf"\.{re.escape(folder.name)}\.[0-9a-f]{{8}}\.tmp")
-    for path in folder.parent.iterdir() if folder.parent.is_dir() else ():
-        if name.fullmatch(path.name):
+    """Delete what a killed export has left beside the folder; if it was killed just then, the earlier one returns."""
+    name = re.compile(rf"\.{re.escape(folder.name)}\.[0-9a-f]{{8}}\.(tmp|old)")
+    for path in list(folder.parent.iterdir()):
+        if not name.fullmatch(path.name):
+            continue
+        if path.suffix == ".old" and not folder.exists():
+            path.rename(folder)
+        else:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _write_and_place(folder: Path, model: GPTModel, tokenizer: Tokenizer | None, facts: dict) -> None:
+    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        temporary.mkdir()
+        _write_all(temporary, folder, model, tokenizer, facts)
+        _put_in_place(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _put_in_place(temporary: Path, folder: Path) -> None:
@@ -127,7 +134,7 @@ def _write_all(temporary: Path, folder: Path, model: GPTModel, tokenizer: Tokeni
                 file.write(text)
         words = f"byte-level BPE of {tokenizer.vocab_size:,} tokens"
     except ValueError as error:
-        warnings.warn(f"The folder has no tokenizer for transformers: {error}.", stacklevel=3)
+        warnings.warn(f"The folder has no tokenizer for transformers: {error}.", stacklevel=4)
     if tokenizer is not None:
         tokenizer.save(temporary / TOKENIZER_FILE)  # so that gptlib can load the folder with any of its tokenizers
         if words == "none":

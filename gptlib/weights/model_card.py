@@ -2,20 +2,45 @@
 
 import csv
 import hashlib
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from gptlib.model import GPTConfig
-from gptlib.run_files import last_path
+from gptlib.model import GPT2_CONFIGS, GPTConfig, GPTModel
+from gptlib.run_files import find_checkpoint, last_path
+from gptlib.weights.sizes import find_size
 
 _MARK = re.compile(r"<!-- draft ([0-9a-f]{16}) by gptlib export:[^\n]*-->\n")
 
 
+def known_of(source: str | Path, model: GPTModel) -> dict[str, Any]:
+    """What the card may say of a model that `load_model(source)` has given: where it is from, how it was trained.
+
+    Empty where nobody has told: a folder of Hugging Face's or OpenAI's kind may hold anybody's weights, and so may
+    the mirror of a school.
+    """
+    path, size = Path(source), find_size(source)
+    if size is not None and not path.is_file():
+        official = model.config.to_dict() | {"drop_rate": 0} == GPT2_CONFIGS[size].to_dict() | {"drop_rate": 0}
+        mirrored = any(os.environ.get(name) for name in ("GPTLIB_OPENAI_URL", "HF_ENDPOINT"))
+        return official_facts(size) if official and not mirrored else {}
+    if any((path / name).is_file() for name in ("config.json", "hparams.json")):
+        return {}
+    return run_facts(find_checkpoint(path))
+
+
+def official_facts(size: str) -> dict[str, Any]:
+    return {
+        "origin": f"OpenAI's GPT-2 of the size {size}, the weights as gptlib loads them by that name.",
+        "corpus": "WebText, web pages that OpenAI collected and did not publish",
+    }
+
+
 def run_facts(checkpoint: Path) -> dict[str, Any]:
-    """What is known of the run that made a checkpoint: "corpus", "step", "tokens", "train_loss", "val_loss" …
+    """What is known of the run that made a checkpoint: "origin", "corpus", "step", "tokens", "val_loss" …
 
     From NAME.last.pth beside NAME.pth, where the training state is, and from NAME.csv; empty where there are none.
     """
@@ -34,7 +59,7 @@ def run_facts(checkpoint: Path) -> dict[str, Any]:
             facts["corpus"] = Path(str(training["notes"]["data"])).name  # not where it lies on this machine
         except Exception:  # no state, or not one of ours: then the card says less
             continue
-    return facts
+    return {"origin": "A GPT-2 trained with gptlib."} | facts if facts else {}
 
 
 def best_row(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -63,7 +88,9 @@ def model_card(name: str, config: GPTConfig, facts: dict[str, Any], tokenizer: s
         [
             f"# {name}",
             "",
-            "A GPT-2 made with gptlib. (Say in a sentence what it is for.)",
+            f"{facts.get('origin', 'A GPT-2. (Say who trained it.)')} (Say in a sentence what it is for.)",
+            "",
+            "The files in this folder were written by `gptlib export`.",
             "",
             "## Training",
             "",

@@ -18,6 +18,7 @@ from playwright.sync_api import BrowserContext, Locator, Page
 from tools.refresh_notebooks import ROOT, make_home
 
 CHAPTERS = sorted(path.name for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
+WRITING = ["inference.ipynb", "inference_hf.ipynb"]
 PICTURES = ROOT / "build" / "browser"  # where screenshots go, to be looked at
 HERE = ("127.0.0.1", "localhost")
 BROWSERS = (
@@ -45,7 +46,7 @@ class Lab:
         self.home = home
         make_home(home)
         shutil.copytree(ROOT / "assets", home / "assets")
-        for name in CHAPTERS:
+        for name in CHAPTERS + WRITING:
             notebook = nbformat.read(ROOT / "notebooks" / name, as_version=4)
             for cell in notebook.cells:
                 if cell.cell_type == "code":

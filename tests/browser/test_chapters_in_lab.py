@@ -1,13 +1,17 @@
 """The chapters as a learner meets them: in JupyterLab, in a browser, without any other host (`make test-browser`)."""
 
 import pytest
-from lab import CHAPTERS, Lab, OpenNotebook, find_browser
+from lab import CHAPTERS, WRITING, Lab, OpenNotebook, find_browser
 from playwright.sync_api import expect, sync_playwright
+
+from tools.stand_ins import served_to
 
 WIDGETS = {  # the cell that shows it, how many sliders it has
     "01_tokenizers.ipynb": "step_merges(",
     "03_attention.ipynb": "explore_attention(",
     "06_generation.ipynb": "explore_sampling(",
+    "inference.ipynb": "explore_sampling(",
+    "inference_hf.ipynb": "explore_sampling(",
 }
 SOLUTION = "def center_rows(x):\n    return x - x.mean(dim=1, keepdim=True)\n\n\ncheck('center_rows', center_rows)"
 
@@ -28,9 +32,11 @@ def lab(browser, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for variable in ("GPTLIB_HOME", "GPTLIB_DATA"):
             patch.setenv(variable, "")  # Lab sets them; this takes them back afterwards
-        lab = Lab(tmp_path_factory.mktemp("workbook"))
-        yield lab
-        lab.stop()
+        home = tmp_path_factory.mktemp("workbook")
+        with served_to(home, CHAPTERS + WRITING):  # the server and its kernels inherit where the mirror is
+            lab = Lab(home)
+            yield lab
+            lab.stop()
 
 
 @pytest.fixture
@@ -40,17 +46,30 @@ def open_notebook(lab, browser):
     context.close()
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_a_chapter_runs_without_errors_and_without_other_hosts(open_notebook, name):
+@pytest.mark.parametrize("name", CHAPTERS + WRITING)
+def test_a_notebook_runs_without_errors_and_without_other_hosts(open_notebook, name):
     notebook = open_notebook(name)
     cells = notebook.run_all()
     assert notebook.errors(cells) == []
     notebook.picture(name.removesuffix(".ipynb"))
+    if name in WRITING:
+        look_at_what_it_wrote(notebook)
     if name in WIDGETS:
         move_a_slider(notebook, WIDGETS[name])
     if name == "00_welcome.ipynb":
         solve_by_typing(notebook)
     assert notebook.strangers == []
+
+
+def look_at_what_it_wrote(notebook: OpenNotebook) -> None:
+    """The weights came from the mirror, through the real client, and it is said that they are not OpenAI's."""
+    output = notebook.cell("choose(").locator(".jp-OutputArea")
+    expect(output).to_contain_text("These are not OpenAI's weights")
+    expect(output).to_contain_text("from a mirror at 127.0.0.1")
+    notebook.picture(notebook.name.removesuffix(".ipynb") + "-chosen", notebook.cell("choose("))
+    cell = notebook.cell("plot_bars(")
+    expect(cell.locator("img").first).to_be_visible()
+    notebook.picture(notebook.name.removesuffix(".ipynb") + "-surprise", cell)
 
 
 def move_a_slider(notebook: OpenNotebook, call: str) -> None:

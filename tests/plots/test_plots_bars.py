@@ -44,6 +44,20 @@ def test_bars_may_have_a_level():
     assert lines(plot_bars({"a": 1.0}, level=(0.7, "chance")))["chance"] == ([0.7, 0.7], [0, 1])
 
 
+def test_the_line_of_a_level_passes_behind_the_numbers_and_no_number_hides_a_bar():
+    ax = plot_bars({"short": 0.93, "long": 1.5}, level=(1.0, "chance"))
+    [line] = ax.lines
+    ax.figure.canvas.draw()
+    crossed = line.get_window_extent()
+    for bar, number in zip(ax.patches, ax.texts, strict=True):
+        ground = number.get_bbox_patch()
+        assert ground.get_facecolor() == ax.get_facecolor()
+        assert number.get_zorder() > line.get_zorder()
+        assert ground.get_window_extent().x0 >= bar.get_window_extent().x1
+    box = ax.texts[0].get_window_extent()
+    assert box.x0 < crossed.x0 < box.x1  # or this shows nothing
+
+
 def test_groups_are_as_high_as_their_values_and_differ_by_more_than_colour():
     ax = plot_bar_groups({"soft": [0.5, 0.5], "sharp": torch.tensor([0.1, 0.9])}, ["x", "y"], ylabel="weight")
     soft, sharp = ax.containers

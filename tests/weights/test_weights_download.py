@@ -13,9 +13,7 @@ import urllib.error
 from pathlib import Path
 
 import pytest
-from mirror import Mirror, always, claim, cut, other, redirect, stall, status
-
-sys.path.append(str(Path(__file__).resolve().parents[1]))  # for training_helpers, as in the tests of the floor above
+from mirror_faults import always, claim, cut, other, redirect, stall, status
 from training_helpers import assert_helpful, files_in
 
 from gptlib.cli import main
@@ -23,6 +21,7 @@ from gptlib.fetching import DownloadError, Patience, core, fetch
 from gptlib.fetching.asking import RefusalError, told_apart
 from gptlib.weights import download
 from gptlib.weights.download import DATA, FILES, fetch_openai_files
+from tools.mirror import Mirror
 
 QUICK = Patience(timeout=0.3, attempts=4, first_wait=0.001)
 BPE = "124M/vocab.bpe"
@@ -68,7 +67,7 @@ def get(folder, size="124M", **options):
 def assert_right(folder, files, size="124M"):
     for name in FILES:
         assert (folder / name).read_bytes() == files[f"{size}/{name}"], name
-    assert sorted(set(files_in(folder)) - {".fetching.lock"}) == sorted(FILES)  # and nothing else is left
+    assert sorted(files_in(folder)) == sorted(FILES)  # and nothing else is left
 
 
 def fails(folder, *fragments, **options):
@@ -302,6 +301,13 @@ def test_nobody_there_is_a_sentence_at_once(mirror, tmp_path, monkeypatch):
     fails(tmp_path, "should begin with https://")
     monkeypatch.setenv("GPTLIB_OPENAI_URL", "http://bad host:x/")
     fails(tmp_path, "can't be used")
+    assert files_in(tmp_path) == []  # nothing has come, so nothing is left
+    (tmp_path / "124M").mkdir()
+    fails(tmp_path, "can't be used")
+    assert files_in(tmp_path) == ["124M"]  # it was there
+    fails(tmp_path / "new" / "folder", "can't be used")
+    assert files_in(tmp_path) == ["124M"]
+    assert files_in(tmp_path / "124M") == []
 
 
 def test_a_proxy_is_used_and_named_where_it_is_the_one_that_fails(mirror, tmp_path, monkeypatch):

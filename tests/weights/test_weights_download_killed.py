@@ -6,8 +6,10 @@ import sys
 import time
 
 import pytest
-from mirror import Mirror, cut
+from mirror_faults import cut
 from test_weights_download import DATA, assert_right, store
+
+from tools.mirror import Mirror
 
 DOWNLOAD = """
 import sys

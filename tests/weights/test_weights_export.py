@@ -5,20 +5,24 @@ import os
 import random
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
+from pretrained_files import OFFICIAL
 from safetensors import safe_open
 
-from gptlib.checkpoints import CheckpointError, save_checkpoint
+from gptlib.checkpoints import Checkpoint, CheckpointError, save_checkpoint
 from gptlib.cli import main
 from gptlib.datasets import create_dataloader
 from gptlib.generation import generate
-from gptlib.model import GPTModel
+from gptlib.model import GPTConfig, GPTModel
 from gptlib.tokenizers import BPETokenizer, CharTokenizer, GPT2Tokenizer
 from gptlib.training import TrainingConfig, train
-from gptlib.weights import load_hf_gpt2
+from gptlib.weights import export, load_hf_gpt2, model_card
 from gptlib.weights.export import export_to_huggingface
 from gptlib.weights.loading import load_model
 from gptlib.weights.model_card import is_edited
@@ -181,7 +185,15 @@ def test_the_command_writes_a_card_that_knows_the_run(trained, capsys):
     assert main(["export", "run.pth", "out"]) == 0
     assert "AutoModelForCausalLM.from_pretrained('out')" in capsys.readouterr().out
     card = Path("out/README.md").read_text()
-    for words in ("# out\n", "Corpus: tales.txt", "Steps: 4", "Validation loss: ", "| emb_dim | 16 |", "300 tokens"):
+    for words in (
+        "# out\n",
+        "trained with gptlib",
+        "Corpus: tales.txt",
+        "Steps: 4",
+        "Validation loss: ",
+        "| emb_dim | 16 |",
+        "300 tokens",
+    ):
         assert words in card
     assert "license: unknown" in card
     assert "secret place" not in "".join(p.read_text(errors="replace") for p in Path("out").iterdir())
@@ -191,7 +203,45 @@ def test_the_command_writes_a_card_that_knows_the_run(trained, capsys):
     assert "Steps: 4" in Path("again/README.md").read_text()
     Path("run.csv").unlink()
     main(["export", "run.pth", "third"])
-    assert "Steps" not in Path("third/README.md").read_text()
+    card = Path("third/README.md").read_text()
+    assert "Steps" not in card
+    assert "A GPT-2. (Say who trained it.)" in card
+
+
+@pytest.mark.parametrize(
+    ("variable", "config", "is_theirs"),
+    [("", OFFICIAL, True), ("", OFFICIAL | {"n_layers": 1}, False), ("HF_ENDPOINT", OFFICIAL, False)],
+    ids=["official", "of another shape", "from a mirror"],
+)
+def test_the_card_of_official_weights_says_whose_they_are_and_claims_no_more(
+    make_model, tmp_path, monkeypatch, variable, config, is_theirs
+):
+    monkeypatch.setenv("GPTLIB_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model_weights").mkdir()
+    save_checkpoint("model_weights/124M.pth", make_model(), training={"history": {"rows": [{"train_loss": 1.0}]}})
+    for name in ("HF_ENDPOINT", "GPTLIB_OPENAI_URL"):
+        monkeypatch.delenv(name, raising=False)
+    if variable:
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    monkeypatch.setitem(model_card.GPT2_CONFIGS, "124M", GPTConfig.from_dict(OFFICIAL))
+    model = make_model(**config)
+    monkeypatch.setattr(export, "load_model", lambda _: Checkpoint(model, None, None))
+    card = (export_to_huggingface("gpt2-small (124M)", "out") / "README.md").read_text()
+    assert ("OpenAI's GPT-2 of the size 124M" in card) == ("Corpus: WebText" in card) == is_theirs
+    assert ("A GPT-2. (Say who trained it.)" in card) != is_theirs
+    assert "Training loss" not in card  # of the checkpoint that happens to have that name
+    for claim in ("made with gptlib", "trained with gptlib"):
+        assert claim not in card
+    assert "written by `gptlib export`" in card
+
+
+def test_the_card_of_a_folder_does_not_say_whose_weights_it_holds(make_model, tmp_path):
+    export_to_huggingface(make_model(), tmp_path / "a")
+    save_checkpoint(tmp_path / "a" / "b.pth", make_model(), training={"history": {"rows": [{"train_loss": 1.0}]}})
+    card = (export_to_huggingface(tmp_path / "a", tmp_path / "c") / "README.md").read_text()
+    assert "A GPT-2. (Say who trained it.)" in card
+    assert "Training loss" not in card
 
 
 def test_an_earlier_export_is_replaced_but_not_a_card_that_was_edited(make_model, tmp_path, bpe):
@@ -252,8 +302,67 @@ def test_a_full_disk_is_seen_before_anything_large_is_written(make_model, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_parents_that_were_made_for_it_go_too(make_model, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    with pytest.raises(CheckpointError):
+        export_to_huggingface(make_model(), tmp_path / "new" / "deep" / "a")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_at_once_wait_for_each_other_and_the_second_stays(make_model, tmp_path, monkeypatch):
+    """While the first is writing, the second neither writes nor clears away what it would take for left over."""
+    models, writing, waiting, names = [make_model(1), make_model(2)], threading.Event(), threading.Event(), []
+    write = export.write_safetensors
+
+    def slow(path, tensors):
+        names.append(path.parent.name)
+        if len(names) == 1:
+            writing.set()
+            assert waiting.wait(30)
+            time.sleep(0.2)  # the second has had time to do harm
+            assert path.parent.is_dir()
+        write(path, tensors)
+
+    monkeypatch.setattr(export, "write_safetensors", slow)
+    monkeypatch.setattr(export, "_say_who_is_first", lambda folder: waiting.set())
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(export_to_huggingface, models[0], tmp_path / "a")
+        assert writing.wait(30)
+        second = pool.submit(export_to_huggingface, models[1], tmp_path / "a")
+        assert first.result(60) == second.result(60) == tmp_path / "a"
+    assert len(set(names)) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert {path.name for path in (tmp_path / "a").iterdir()} == FILES
+    assert torch.equal(load_hf_gpt2(tmp_path / "a").token_embedding.weight, models[1].token_embedding.weight)
+
+
+def test_two_commands_at_once_are_both_content(trained, tmp_path):
+    command = [sys.executable, "-m", "gptlib", "export", "run.pth", "out"]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for run in runs:
+        said, errors = run.communicate(timeout=120)
+        assert run.returncode == 0, errors
+        assert "Wrote out" in said
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES | TOKENIZER_FILES
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_an_export_that_was_killed_between_the_old_and_the_new_gives_the_old_back(make_model, tmp_path):
+    export_to_huggingface(make_model(1), tmp_path / "a")
+    card = (tmp_path / "a" / "README.md").read_text() + "Edited by hand."
+    (tmp_path / "a" / "README.md").write_text(card)
+    (tmp_path / "a").rename(tmp_path / ".a.0123abcd.old")
+    (tmp_path / ".a.0123abcd.tmp").mkdir()
+    export_to_huggingface(make_model(2), tmp_path / "a")
+    assert (tmp_path / "a" / "README.md").read_text() == card
+    (tmp_path / ".a.0123abcd.old").mkdir()  # of one that was killed just afterwards
+    export_to_huggingface(make_model(3), tmp_path / "a")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
 def test_what_a_killed_export_left_is_cleared_away(make_model, tmp_path):
     (tmp_path / ".a.0123abcd.tmp").mkdir()
+    (tmp_path / ".a.lock").touch()
     (tmp_path / ".a.0123abcd.tmp" / "model.safetensors").write_bytes(b"half")
     (tmp_path / ".ab.0123abcd.tmp").mkdir()  # of another
     export_to_huggingface(make_model(), tmp_path / "a")

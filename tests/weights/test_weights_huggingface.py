@@ -17,6 +17,7 @@ from gptlib.generation import generate
 from gptlib.model import GPTModel
 from gptlib.training import TrainingConfig, train
 from gptlib.weights import load_hf_gpt2
+from tools.mirror import Mirror
 
 
 @pytest.fixture(scope="session")
@@ -337,8 +338,6 @@ for name in ("gpt2-small (124M)", "gpt2-medium (355M)", "someone/other", "someon
 
 
 def test_from_the_hub_once_and_then_from_its_cache(theirs, tmp_path):
-    from mirror import Mirror
-
     save_folder(tmp_path / "one", theirs)
     save_folder(tmp_path / "parts", theirs, shards=2)
     (tmp_path / "parts" / "pytorch_model.bin").write_bytes(b"never fetched")

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-from stand_ins import NOTEBOOKS, SHAPES, served_to
+from tools.stand_ins import NOTEBOOKS, SHAPES, served_to
 
 BOTH_ROADS = """
 import json, torch

@@ -1,6 +1,6 @@
 """Small random GPT-2s in the layout and under the names of the official ones, and a mirror that serves them.
 
-`python tests/weights/stand_ins.py FOLDER` writes them: FOLDER/124M/hparams.json ... as TensorFlow writes a checkpoint,
+`python -m tools.stand_ins FOLDER` writes them: FOLDER/124M/hparams.json ... as TensorFlow writes a checkpoint,
 and FOLDER/openai-community/gpt2/config.json, model.safetensors as the Hub has them. Both roads have the same numbers.
 """
 
@@ -13,13 +13,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tools.mirror import Mirror
+
+ROOT = Path(__file__).resolve().parents[1]
 SHAPES = {"124M": (48, 4, 3), "355M": (64, 4, 4), "774M": (80, 5, 5), "1558M": (100, 5, 6)}
 """Width, heads and blocks: each a little larger than the one before, as the official ones are."""
 REPOSITORIES = {"124M": "gpt2", "355M": "gpt2-medium", "774M": "gpt2-large", "1558M": "gpt2-xl"}
 VOCAB, CONTEXT = 50257, 1024  # as the official ones, so that the tokenizer and prompts of a notebook fit
 
 NOTEBOOKS = {"inference.ipynb", "inference_hf.ipynb", "07_pretrained_weights.ipynb"}
-"""Those that download weights."""
+"""Those that download weights, or look for them."""
 
 
 @contextlib.contextmanager
@@ -32,10 +35,9 @@ def served_to(home: Path, notebooks: list[str]) -> Iterator[None]:
     if not NOTEBOOKS & set(notebooks):
         yield
         return
-    from mirror import Mirror
-
-    folder = home / "stand_ins"
-    made = subprocess.run([sys.executable, __file__, str(folder)], capture_output=True, text=True)
+    folder = home.resolve() / "stand_ins"
+    command = [sys.executable, "-m", "tools.stand_ins", str(folder)]
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if made.returncode:
         raise RuntimeError(f"The stand-ins for the official weights could not be made: {made.stderr[-2000:]}")
     files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
