@@ -1,7 +1,7 @@
 """How good a model is on a text: the mean loss of a token, and its perplexity."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 
 import numpy as np
@@ -10,11 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import RandomSampler, SequentialSampler
 
+from gptlib.chunked_loss import linear_cross_entropy
 from gptlib.datasets import IGNORED, BatchOrder, SlidingWindowDataset, begin_pass
 from gptlib.devices import autocast
+from gptlib.linear import Linear
 from gptlib.model import GPTModel, eval_mode
 
 Batch = tuple[Tensor, Tensor] | Mapping[str, Tensor]
+
+MANY_LOGITS = 2**24  # 64 MB in float32
 
 
 def next_token_loss(logits: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
@@ -24,6 +28,23 @@ def next_token_loss(logits: Tensor, targets: Tensor, reduction: str = "mean") ->
     """
     loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="sum")
     return loss if reduction == "sum" else loss / (targets != IGNORED).sum().clamp(min=1)
+
+
+def batch_loss(
+    model: GPTModel, inputs: Tensor, targets: Tensor, forward: Callable[..., Tensor] | None = None
+) -> Tensor:
+    """`next_token_loss(model(inputs), targets, "sum")`, in chunks where the logits are too many to hold at once.
+
+    forward: what is called in place of the model, the same compiled, say.
+    """
+    hidden = (forward or model)(inputs, head=False)  # (B, T, C)
+    head, n_logits = model.output_head, targets.numel() * model.config.vocab_size
+    device = hidden.device.type
+    # In fp16 gradients are scaled up lest they vanish, and here they would be computed before that.
+    half = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16
+    if n_logits < MANY_LOGITS or type(head) is not Linear or half:
+        return next_token_loss(head(hidden), targets, "sum")
+    return linear_cross_entropy(hidden.flatten(0, 1), head.weight, targets.flatten(), IGNORED)
 
 
 def inputs_and_targets(batch: Batch, device: torch.device | str) -> tuple[Tensor, Tensor]:
@@ -65,8 +86,7 @@ def evaluate_loss(
         for batch in evaluation_batches(loader, n_batches):
             inputs, targets = inputs_and_targets(batch, device)
             with autocast(device, precision):
-                logits = model(inputs)
-            total += next_token_loss(logits, targets, "sum").item()
+                total += batch_loss(model, inputs, targets).item()
             count += (targets != IGNORED).sum().item()
     if count == 0:
         raise ValueError("The loader holds no target token, so there is no loss; check the data.")

@@ -63,10 +63,11 @@ def sliced(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """The weight's rows in up to 32 equal slices, multiplied as a batch, which the cores share well."""
     n, k = weight.shape
     slices = _slices(n)
-    columns = x.reshape(-1, k).t()  # (K, rows)
-    out = torch.bmm(weight.view(slices, n // slices, k), columns.expand(slices, -1, -1))  # (slices, N / slices, rows)
-    out = out.view(n, -1).t().reshape(*x.shape[:-1], n)
-    return out if bias is None else out + bias
+    parts = weight.view(slices, n // slices, k)
+    columns = x.reshape(-1, k).t().expand(slices, -1, -1)  # (slices, K, rows)
+    add = (lambda *factors: torch.baddbmm(bias.view(slices, -1, 1), *factors)) if bias is not None else torch.bmm
+    out = add(parts, columns)  # (slices, N / slices, rows)
+    return out.view(n, -1).t().reshape(*x.shape[:-1], n)
 
 
 def vector(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -93,9 +94,23 @@ def _slices(n: int) -> int:
     return max(d for d in range(1, 33) if n % d == 0)
 
 
-@lru_cache
-def fastest(dtype: torch.dtype, few: bool) -> str:
-    """The fastest way for products of this kind, tried once, in some hundredths of a second."""
+_chosen: dict[tuple[torch.dtype, bool], str] = {}
+
+
+def fastest(dtype: torch.dtype, few: bool = False) -> str:
+    """The fastest way for products with few rows, or with many; tried once, in some hundredths of a second."""
+    if (dtype, few) not in _chosen:
+        _chosen[dtype, few] = _fastest_of_trials(dtype, few)
+    return _chosen[dtype, few]
+
+
+def settle(dtype: torch.dtype, way: str | None) -> None:
+    """Take this way for products with many rows from now on, where it is one of those to choose from."""
+    if way == "plain" or way in CANDIDATES.get(dtype, {}).get(False, ()):
+        _chosen[dtype, False] = way
+
+
+def _fastest_of_trials(dtype: torch.dtype, few: bool) -> str:
     rows, n_weights = (1, 6) if few else (256, 1)
     # Several matrices, so that with few rows they come from memory, as those of a model do, and not from the cache.
     weights = [torch.ones(3072, 768, dtype=dtype) for _ in range(n_weights)]

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from gptlib.attention import KVCache, MultiHeadAttention, attention_mask
 from gptlib.linear import Linear
@@ -110,6 +111,8 @@ class GPTModel(nn.Module):
     def __init__(self, config: GPTConfig | Mapping):
         super().__init__()
         self.config = config = GPTConfig.from_dict(config)
+        self.recompute = False
+        """Whether, in training, blocks keep only their inputs and are computed again when gradients need the rest."""
         self.token_embedding = nn.Embedding(config.vocab_size, config.emb_dim)
         if config.positions == "learned":
             self.position_embedding = nn.Embedding(config.context_length, config.emb_dim)
@@ -144,6 +147,7 @@ class GPTModel(nn.Module):
         cache: KVCache | None = None,
         padding: Tensor | None = None,
         last_only: bool = False,
+        head: bool = True,
         return_attention: bool = False,
     ) -> Tensor | tuple[Tensor, list[Tensor]]:
         """Token ids (B, T) -> logits (B, T, V): at each position, a score for every token that could come next.
@@ -151,7 +155,8 @@ class GPTModel(nn.Module):
         cache: from `new_cache`; `ids` are then the tokens behind those it has seen, and it keeps what it needs of
         them. padding: (B,), how many tokens at the left of each row (cached ones counted) are padding: nobody looks
         at them, and positions count from the first real token. last_only: only the last position's logits, (B, 1, V),
-        since generation needs no others. return_attention: also the attention weights, one (B, H, T, S) for each block.
+        since generation needs no others. head: False for what the output head would get, (B, T, C). return_attention:
+        also the attention weights, one (B, H, T, S) for each block.
 
         Raises ValueError where T, with what is cached, is over context_length, or an id is not in the vocabulary.
         """
@@ -172,16 +177,20 @@ class GPTModel(nn.Module):
 
         attention = []
         for layer, block in enumerate(self.blocks):
-            x = block(x, cache=cache, layer=layer, mask=mask, return_weights=return_attention)
+            options = {"cache": cache, "layer": layer, "mask": mask, "return_weights": return_attention}
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(block, x, use_reentrant=False, **options)
+            else:
+                x = block(x, **options)
             if return_attention:
                 x, weights = x
                 attention.append(weights)
         if cache is not None:
             cache.advance(T)
-        if last_only:
-            x = x[:, -1:]
-        logits = self.output_head(self.final_norm(x))  # (B, T, V)
-        return (logits, attention) if return_attention else logits
+        x = self.final_norm(x[:, -1:] if last_only else x)  # (B, T, C)
+        if head:
+            x = self.output_head(x)  # (B, T, V)
+        return (x, attention) if return_attention else x
 
     def _check_ids(self, ids: Tensor) -> None:
         if not isinstance(ids, Tensor) or ids.dtype not in (torch.int64, torch.int32):

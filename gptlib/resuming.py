@@ -7,7 +7,9 @@ import torch
 
 from gptlib.checkpoints import CheckpointError, load_weights, read_checkpoint
 from gptlib.history import History
+from gptlib.linear import fastest, settle
 from gptlib.model import GPTConfig
+from gptlib.optimizers import Muon, Together
 from gptlib.run_files import last_path
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ def state_of(run: "Run") -> dict[str, Any]:
         "best_loss": run.best_loss,
         "batches_per_epoch": run.batches_per_epoch,
         "precision": run.precision,
+        "products": fastest(torch.float32) if run.device.type == "cpu" and run.precision == "fp32" else None,
         "optimizer": run.optimizer.state_dict(),
         "scaler": run.scaler.state_dict(),
         "rng": random_state(run.device),
@@ -60,6 +63,7 @@ def restore(run: "Run", path: str | Path, content: dict[str, Any]) -> None:
     """
     state = content["training"]
     check_same_run(run, path, content)
+    settle(torch.float32, state.get("products"))  # trying again could pick another way, which rounds differently
     load_weights(path, run.model, content["model"])
     try:
         load_optimizer(run.optimizer, state["optimizer"])
@@ -81,17 +85,19 @@ def restore(run: "Run", path: str | Path, content: dict[str, Any]) -> None:
     run.say(*(f"Changed since: {name} was {before.get(name)!r}, is {getattr(run.config, name)!r}." for name in changed))
 
 
-def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+def load_optimizer(optimizer: torch.optim.Optimizer | Together, state: dict[str, Any]) -> None:
     """Take over the averages; betas, weight_decay and so on are those of this run. ValueError where they don't fit."""
     options = [{name: value for name, value in g.items() if name != "params"} for g in optimizer.param_groups]
     optimizer.load_state_dict(state)
     for group, option in zip(optimizer.param_groups, options, strict=True):
         group.update(option)
-    for parameter, averages in optimizer.state.items():
-        for name in ("exp_avg", "exp_avg_sq"):
-            average = averages[name]
-            if not isinstance(average, torch.Tensor) or average.shape != parameter.shape:
-                raise ValueError(f"{name} does not fit its parameter")
+    for part in getattr(optimizer, "optimizers", (optimizer,)):
+        names = ("average",) if isinstance(part, Muon) else ("exp_avg", "exp_avg_sq")
+        for parameter, averages in part.state.items():
+            for name in names:
+                average = averages[name]
+                if not isinstance(average, torch.Tensor) or average.shape != parameter.shape:
+                    raise ValueError(f"{name} does not fit its parameter")
 
 
 def check_same_run(run: "Run", path: str | Path, content: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from gptlib.checkpoints import CheckpointError, save_checkpoint
 from gptlib.datasets import IGNORED, batches_from, loader_length, tokens_per_batch
 from gptlib.devices import autocast, peak_flops, pick_device, pick_precision, synchronize
-from gptlib.evaluation import Batch, evaluate_loss, inputs_and_targets, next_token_loss, perplexity
+from gptlib.evaluation import Batch, batch_loss, evaluate_loss, inputs_and_targets, perplexity
 from gptlib.generation import check_tokenizer, generate_text
 from gptlib.history import History, TensorBoardWriter, one_line
 from gptlib.interrupts import interruptible
@@ -125,7 +125,9 @@ class Run:
             precision = state["training"]["precision"]
         self.precision, why = pick_precision(precision, self.device, model.config.emb_dim, tokens)
         self.peak_flops = peak_flops(self.device, self.precision)
-        self.optimizer = create_optimizer(model, config.learning_rate, config.weight_decay, config.betas)
+        self.optimizer = create_optimizer(
+            model, config.learning_rate, config.weight_decay, config.betas, config.optimizer
+        )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         self.step = self.tokens = 0
         self.seconds, self.best_loss = 0.0, math.inf
@@ -155,6 +157,7 @@ class Run:
         first = self.step * self.config.gradient_accumulation_steps
         batches = batches_from(self.train_loader, first, self.config.seed)
         self.forward = self.compiled() if self.config.compile else self.model
+        self.model.recompute = self.config.recompute
         self.board = None
         if self.config.tensorboard:
             self.board = TensorBoardWriter(board_folder(self.out or Path("runs/gpt.pth")), self.history)
@@ -201,8 +204,7 @@ class Run:
         total = torch.zeros((), device=self.device)
         for inputs, targets in batches:
             with autocast(self.device, self.precision):
-                logits = self.forward(inputs)
-            loss = next_token_loss(logits, targets, "sum") / n_targets
+                loss = batch_loss(self.model, inputs, targets, self.forward) / n_targets
             self.scaler.scale(loss).backward()
             total += loss.detach()
         if not math.isfinite(loss := total.item()):
@@ -325,7 +327,7 @@ class Run:
             forward = torch.compile(self.model)
             with torch.random.fork_rng(), autocast(self.device, self.precision):
                 inputs, targets = inputs_and_targets(next(iter(self.train_loader)), self.device)
-                next_token_loss(forward(inputs), targets).backward()
+                batch_loss(self.model, inputs, targets, forward).backward()
         except Exception as error:  # whatever a missing or broken compiler raises
             self.say(f"torch.compile does not work here ({type(error).__name__}); training goes on without it.")
             forward = self.model

@@ -5,6 +5,7 @@ from typing import Any
 
 from gptlib.checks import is_number, whole_number
 from gptlib.devices import PRECISIONS
+from gptlib.optimizers import OPTIMIZERS, SCHEDULES
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,15 @@ class TrainingConfig:
     learning_rate: float = 1e-3
     """The highest learning rate, reached after the warm-up."""
     min_learning_rate: float | None = None
-    """The learning rate that the cosine ends at; left out, a tenth of learning_rate."""
+    """The learning rate that the fall ends at; left out, a tenth of learning_rate."""
     warmup_steps: int = 20
     """Steps over which the learning rate rises from nearly zero."""
     lr_decay_steps: int | None = None
-    """The step at which the cosine ends; left out, the last one."""
+    """The step at which the fall ends; left out, the last one."""
     lr_schedule: str = "cosine"
-    """What follows the warm-up: "cosine" or "constant"."""
+    """What follows the warm-up: "cosine", "linear" or "constant"."""
+    optimizer: str = "adamw"
+    """"adamw", or "muon" for the blocks' matrices with AdamW for the rest: fewer steps, each a little longer."""
     weight_decay: float = 0.1
     """Decay of matrices and embeddings (AdamW); biases and LayerNorms never decay."""
     betas: tuple[float, float] = (0.9, 0.99)
@@ -39,6 +42,8 @@ class TrainingConfig:
     """Precision of the matrix products: fp32, bf16, fp16 (with loss scaling), or auto, which measures and says."""
     compile: bool = False
     """Compile the model with torch.compile: a slow start, then faster steps; falls back where there is no compiler."""
+    recompute: bool = False
+    """Keep only each block's input and compute the rest again for the gradients: less memory, a third more time."""
     eval_interval: int = 100
     """Steps between evaluations; each prints the losses and a sample, and saves. There is one at each end, too."""
     eval_batches: int | None = 20
@@ -83,15 +88,17 @@ class TrainingConfig:
             or not all(is_number(beta) and 0 <= beta < 1 for beta in self.betas)
         ):
             raise ValueError(f"betas={self.betas!r} is out of range; give two numbers from 0 up to below 1.")
-        for name in ("compile", "tensorboard"):
+        for name in ("compile", "recompute", "tensorboard"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name}={getattr(self, name)!r} is neither True nor False; give one of them.")
         if not isinstance(self.device, str):
             raise ValueError(f"device={self.device!r} is unknown; give 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'.")
         if not isinstance(self.sample_prompt, str | None):
             raise ValueError(f"sample_prompt={self.sample_prompt!r} is no text; give a text, or None for no samples.")
-        if self.lr_schedule not in ("cosine", "constant"):
-            raise ValueError(f"lr_schedule={self.lr_schedule!r} is unknown; give 'cosine' or 'constant'.")
+        if self.lr_schedule not in SCHEDULES:
+            raise ValueError(f"lr_schedule={self.lr_schedule!r} is unknown; give one of {', '.join(SCHEDULES)}.")
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer={self.optimizer!r} is unknown; give one of {', '.join(OPTIMIZERS)}.")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision={self.precision!r} is unknown; give one of {', '.join(PRECISIONS)}.")
 

@@ -83,12 +83,19 @@ def test_a_way_that_fails_here_is_not_taken(monkeypatch):
     def broken(*_):
         raise RuntimeError("no such instruction")
 
-    fastest.cache_clear()
+    monkeypatch.setattr(ways, "_chosen", {})
     monkeypatch.setattr(ways, "WAYS", {"plain": ways.WAYS["plain"], "onednn": broken, "sliced": broken})
-    try:
-        assert fastest(torch.float32, True) == fastest(torch.float32, False) == "plain"
-    finally:
-        fastest.cache_clear()
+    assert fastest(torch.float32, True) == fastest(torch.float32, False) == "plain"
+
+
+def test_a_choice_can_be_taken_over_where_it_is_possible_here(monkeypatch):
+    monkeypatch.setattr(ways, "_chosen", {})
+    for way in ("onednn", "plain"):
+        ways.settle(torch.float32, way)
+        assert fastest(torch.float32) == way
+    for way in (None, "magic", "sliced"):
+        ways.settle(torch.float32, way)
+        assert fastest(torch.float32) == "plain"
 
 
 def test_the_choice_can_be_overruled_from_outside():

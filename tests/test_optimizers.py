@@ -9,15 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training_helpers import SHAPE, tiny_model
 
-from gptlib.optimizers import create_optimizer, learning_rate_at
+from gptlib.optimizers import Muon, create_optimizer, learning_rate_at, orthogonalized
 
 HAND = {"peak": 1.0, "lowest": 0.1, "warmup_steps": 4, "decay_steps": 12}
 # The cosine runs over 8 steps: 0.1 + 0.9 * (1 + cos(pi * k / 8)) / 2.
 COSINE = {0: 0.25, 1: 0.5, 2: 0.75, 3: 1.0, 4: 1.0, 6: 0.868198, 8: 0.55, 10: 0.231802, 12: 0.1, 13: 0.1, 999: 0.1}
+# The line falls by 0.9 in 8 steps.
+LINEAR = {0: 0.25, 3: 1.0, 4: 1.0, 6: 0.775, 8: 0.55, 12: 0.1, 13: 0.1}
 CONSTANT = {0: 0.25, 3: 1.0, 4: 1.0, 8: 1.0, 999: 1.0}
 
 
-@pytest.mark.parametrize(("schedule", "values"), [("cosine", COSINE), ("constant", CONSTANT)])
+@pytest.mark.parametrize(("schedule", "values"), [("cosine", COSINE), ("linear", LINEAR), ("constant", CONSTANT)])
 def test_schedule_by_hand(schedule, values):
     for step, value in values.items():
         assert learning_rate_at(step, schedule=schedule, **HAND) == pytest.approx(value, abs=1e-6), step
@@ -33,7 +35,7 @@ def test_without_warm_up_the_first_step_has_the_peak():
     decay=st.integers(1, 200),
     peak=st.floats(1e-6, 1.0),
     share=st.floats(0, 1),
-    schedule=st.sampled_from(["cosine", "constant"]),
+    schedule=st.sampled_from(["cosine", "linear", "constant"]),
 )
 def test_it_rises_then_never_rises_again_and_stays_between_its_ends(warmup, decay, peak, share, schedule):
     options = {"schedule": schedule, "peak": peak, "lowest": share * peak, "warmup_steps": warmup, "decay_steps": decay}
@@ -95,3 +97,51 @@ def test_one_update_is_adamws_formula():
     expected = before * (1 - 0.01 * 0.1) - 0.01 * g / (g.abs() + 1e-8)
     torch.testing.assert_close(p.detach(), expected)
     assert math.isfinite(p.sum().item())
+
+
+@pytest.mark.parametrize("shape", [(1, 6, 6), (3, 4, 9), (2, 9, 4), (1, 1, 5), (2, 32, 128)])
+def test_orthogonalized_matrices_have_singular_values_near_1_and_keep_their_directions(shape):
+    matrices = torch.randn(shape)
+    found = orthogonalized(matrices).float()
+    assert found.shape == shape
+    values = torch.linalg.svdvals(found)
+    assert ((values > 0.3) & (values < 1.35)).all()  # the smallest need more steps than five
+    u, _, vh = torch.linalg.svd(matrices, full_matrices=False)
+    nearest = u @ vh
+    likeness = (found * nearest).sum((-2, -1)) / (found.norm(dim=(-2, -1)) * nearest.norm(dim=(-2, -1)))
+    assert (likeness > 0.93).all()
+
+
+def test_muon_steps_as_pytorchs_own():
+    ours = [torch.nn.Parameter(torch.randn(shape)) for shape in ((8, 24), (8, 24), (24, 8), (8, 8))]
+    theirs = [torch.nn.Parameter(p.detach().clone()) for p in ours]
+    mine = Muon(ours, lr=0.02, weight_decay=0.1)
+    yours = torch.optim.Muon(theirs, lr=0.02, weight_decay=0.1, momentum=0.95, adjust_lr_fn="match_rms_adamw")
+    for _ in range(4):
+        for a, b in zip(ours, theirs, strict=True):
+            a.grad = torch.randn(a.shape)
+            b.grad = a.grad.clone()
+        mine.step()
+        yours.step()
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, atol=2e-3, rtol=0.02)  # both work in bf16
+
+
+def test_muon_takes_the_matrices_of_the_blocks_and_adamw_the_rest():
+    model = tiny_model(weight_tying=True, qkv_bias=True, n_layers=2)
+    both = create_optimizer(model, 1e-3, 0.1, (0.9, 0.95), "muon")
+    muon, adamw = both.optimizers
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    taken = {names[id(p)] for group in muon.param_groups for p in group["params"]}
+    rest = {names[id(p)] for group in adamw.param_groups for p in group["params"]}
+    assert taken | rest == set(names.values())
+    assert not taken & rest
+    assert len(taken) == 8
+    assert all(name.startswith("blocks.") and name.endswith("weight") and "norm" not in name for name in taken)
+
+
+def test_a_state_of_other_optimizers_is_refused():
+    model = tiny_model()
+    both, one = (create_optimizer(model, 1e-3, 0.1, (0.9, 0.95), name) for name in ("muon", "adamw"))
+    with pytest.raises(ValueError, match="not one of these optimizers"):
+        both.load_state_dict(one.state_dict())

@@ -1,9 +1,11 @@
 """Continue a prompt with a trained model, token by token as they come."""
 
+import sys
 from pathlib import Path
 
 from gptlib.devices import pick_device
 from gptlib.generation import generate_text, stream
+from gptlib.quantization import INFERENCE_PRECISIONS, with_precision
 from gptlib.weights.loading import load_model
 
 USAGE = 'gptlib generate [N] --load FILE --prompt "TEXT" [OPTIONS]'
@@ -26,24 +28,34 @@ def add_arguments(parser) -> None:
     )
     parser.add_argument("--seed", type=int | None, default=None, help="the same seed writes the same text")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        help="of the weights: fp32, bf16 (half the memory), int8 (a quarter; CPU only), or auto, which tries and says",
+    )
 
 
 def run(options, parser) -> int:
     if options.n < 1:
         parser.error(f"N={options.n} samples can't be written; give 1 or more")
+    if options.precision not in INFERENCE_PRECISIONS:
+        parser.error(f"--precision {options.precision} is unknown; give one of {', '.join(INFERENCE_PRECISIONS)}")
     checkpoint = load_model(options.load, pick_device(options.device))
     if checkpoint.tokenizer is None:
         raise ValueError(
             f"'{Path(options.load).name}' holds no tokenizer that gptlib knows, so it can't read a prompt; use another "
             "model."
         )
+    model, why = with_precision(checkpoint.model, options.precision)
+    if "because" in why:
+        print(f"{why}.", file=sys.stderr)
     settings = {
         "temperature": options.temperature,
         "top_k": options.top_k,
         "top_p": options.top_p,
         "seed": options.seed,
     }
-    arguments = (checkpoint.model, checkpoint.tokenizer, options.prompt, options.max_new_tokens)
+    arguments = (model, checkpoint.tokenizer, options.prompt, options.max_new_tokens)
     if options.n == 1:
         pieces = stream(*arguments, **settings)
         first = next(pieces, "")  # a bad option is refused before the prompt is echoed
