@@ -259,3 +259,24 @@ def test_bad_sampling_is_refused_by_name(home, capsys, option, value, remedy):
     assert code == 1
     assert value in message
     assert remedy in message
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8", "auto"])
+def test_a_model_writes_in_any_precision_and_small_ones_stay_exact(home, capsys, precision):
+    main(["train", *SMALL, "--out", "a.pth"])
+    capsys.readouterr()
+    command = "generate --load a --max-new-tokens 20 --seed 1 --prompt The --precision".split()
+    assert main([*command, precision]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("The")
+    assert err == ""
+    if precision == "auto":
+        main([*command, "fp32"])
+        assert capsys.readouterr().out == out
+
+
+def test_an_unknown_precision_is_wrong_use(home, capsys):
+    status, message = fails(capsys, "generate --load a --precision int4".split())
+    assert status == 2
+    assert "--precision int4" in message
+    assert "fp32, bf16, int8" in message
