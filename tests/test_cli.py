@@ -265,7 +265,7 @@ def test_bad_sampling_is_refused_by_name(home, capsys, option, value, remedy):
 def test_a_model_writes_in_any_precision_and_small_ones_stay_exact(home, capsys, precision):
     main(["train", *SMALL, "--out", "a.pth"])
     capsys.readouterr()
-    command = "generate --load a --max-new-tokens 20 --seed 1 --prompt The --precision".split()
+    command = "generate --load a --max-new-tokens 10 --seed 1 --prompt The --precision".split()
     assert main([*command, precision]) == 0
     out, err = capsys.readouterr()
     assert out.startswith("The")
