@@ -91,6 +91,18 @@ def test_the_second_time_needs_no_tensorflow(theirs, folder, no_tensorflow):
     assert torch.equal(load_openai_gpt2(folder)(IDS), first(IDS))
 
 
+def test_the_copy_is_the_models_memory_and_training_changes_no_file(folder):
+    load_openai_gpt2(folder)
+    content = (folder / "converted.pth").read_bytes()
+    model = load_openai_gpt2(folder)
+    before = model(IDS).detach().clone()
+    model(IDS).square().mean().backward()
+    torch.optim.AdamW(model.parameters(), lr=0.1).step()
+    assert not torch.allclose(model(IDS), before)
+    assert (folder / "converted.pth").read_bytes() == content
+    assert torch.equal(load_openai_gpt2(folder)(IDS), before)
+
+
 @pytest.mark.parametrize("damage", ["newer files", "no record", "record of another", "cut", "not ours"])
 def test_a_copy_that_is_stale_or_broken_is_made_again(make_twins, folder, damage):
     before = load_openai_gpt2(folder)(IDS)
