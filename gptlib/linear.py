@@ -34,8 +34,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     way = way_for(x, weight)
     if way == "plain":
         return F.linear(x, weight, bias)
-    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
-        return _Linear.apply(x, weight, bias)  # gradients come with many rows
+    learns = x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
+    if way == "onednn" and learns and torch.is_grad_enabled():
+        return _Linear.apply(x, weight, bias)  # the operation alone has no gradient
     return WAYS[way](x, weight, bias)
 
 
