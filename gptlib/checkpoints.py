@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from gptlib.files import write_atomically
+from gptlib.lora import lora_state, rebuild_lora
 from gptlib.model import GPTConfig, GPTModel
 from gptlib.tokenizers import Tokenizer, tokenizer_from_dict
 
@@ -52,6 +53,8 @@ def save_checkpoint(
         "model": weights,
         "tokenizer": tokenizer.to_dict() if tokenizer is not None else None,
     }
+    if (adapters := lora_state(model)) is not None:
+        content["lora"] = adapters
     if training is not None:
         _check_plain(training)
         content["training"] = training
@@ -87,7 +90,7 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu", *, map
     """
     content = read_checkpoint(path, mapped=mapped)
     config = _config(path, content)
-    model = build_model(path, config, content["model"])
+    model = build_model(path, config, content["model"], content.get("lora"))
     try:
         stored = content.get("tokenizer")
         tokenizer = None if stored is None else tokenizer_from_dict(stored)
@@ -184,9 +187,12 @@ def empty_model(config: GPTConfig) -> GPTModel:
         return GPTModel(config)
 
 
-def build_model(path: str | Path, config: GPTConfig, weights: Mapping[str, Tensor]) -> GPTModel:
+def build_model(
+    path: str | Path, config: GPTConfig, weights: Mapping[str, Tensor], lora: dict[str, Any] | None = None
+) -> GPTModel:
     """A GPTModel that takes over the given tensors, without ever having memory for weights of its own.
 
+    lora: of a model with adapters, what `lora_state` has said of them.
     Raises CheckpointError, naming the tensor, where one is missing, surplus, of another shape or not a plain tensor.
     """
     parts = [name.split(".")[1] for name in weights if str(name).startswith("blocks.")]
@@ -199,6 +205,12 @@ def build_model(path: str | Path, config: GPTConfig, weights: Mapping[str, Tenso
         model = empty_model(config)
     except (RuntimeError, TypeError, OverflowError):  # numbers that PyTorch can't multiply
         raise _unfit(path, f"holds a config that makes no model ({_short(config)})") from None
+    if lora is not None:
+        try:
+            with NoInitialWeights():
+                rebuild_lora(model, lora)
+        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+            raise _unfit(path, f"holds adapters that make no sense ({_short(error)})") from None
     load_weights(path, model, weights, assign=True)
     return model
 
@@ -234,8 +246,6 @@ def load_weights(path: str | Path, model: GPTModel, weights: Mapping[str, Tensor
         weights[name] = tensor.clone() if tensor.data_ptr() in places else tensor.contiguous()
         places.add(tensor.data_ptr())
     model.load_state_dict(weights, assign=assign)
-    if assign:
-        model.requires_grad_(True)
     model.tie_weights()  # assigning makes two parameters of the tied one
 
 

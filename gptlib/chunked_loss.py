@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gptlib.linear import linear
 
-ROWS = {"cpu": 256}
+ROWS = {"cpu": 512}
 """Tokens of a chunk, by device; elsewhere MANY_ROWS."""
 
 MANY_ROWS = 4096
@@ -44,7 +44,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 hidden.split(rows), targets.split(rows), _parts(d_hidden, rows, len(hidden)), strict=True
             ):
                 h = h_part.to(dtype)
-                log_p = F.log_softmax(linear(h, w).float(), dim=-1)  # (rows, V)
+                log_p = F.log_softmax(linear(h, w), dim=-1, dtype=torch.float32)  # (rows, V)
                 counted = t != ignored
                 index = t.masked_fill(~counted, 0)[:, None]
                 total -= (log_p.gather(1, index)[:, 0] * counted).sum()

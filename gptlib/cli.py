@@ -15,6 +15,8 @@ COMMANDS = {
     "prepare": "turn texts into token files, once, to train on them often",
     "train": "train a model on a text, from scratch or from given weights, or resume a run",
     "generate": "continue a prompt with a trained model",
+    "evaluate": "say how good a model is: loss, bits per byte, questions, continuations",
+    "compare": "compare tokenizers: models of one size on the same text, in one table",
     "download": "fetch the official GPT-2 weights, from OpenAI or Hugging Face",
     "export": "turn a model into a folder that Hugging Face's transformers loads",
     "exercises": "list the book's exercises and what you have done",

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from gptlib.attention import KVCache, MultiHeadAttention, attention_mask
 from gptlib.linear import Linear
 from gptlib.model_config import GPT2_CONFIGS, GPT_CONFIG_124M, GPT_CONFIG_SMALL, GPTConfig
+from gptlib.peft_calls import callable_by_peft
 
 __all__ = [
     "GELU",
@@ -140,6 +141,7 @@ class GPTModel(nn.Module):
         if isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
 
+    @callable_by_peft
     def forward(
         self,
         ids: Tensor,
@@ -224,6 +226,10 @@ class GPTModel(nn.Module):
         return KVCache(
             c.n_layers, batch_size, c.n_heads, length, c.emb_dim // c.n_heads, dtype=weight.dtype, device=weight.device
         )
+
+    def prepare_inputs_for_generation(self, input_ids: Tensor, **options) -> dict:
+        """What a step of transformers' generation would call the model with; PEFT asks for it and uses `forward`."""
+        return {"input_ids": input_ids, **options}
 
     def parameter_count(self, embeddings: bool = True) -> int:
         """Number of parameters, tied ones counted once; without `embeddings`, those of tables only looked up left out.

@@ -48,23 +48,25 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:
         """One update from the gradients that are there."""
         for group in self.param_groups:
-            by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
-            for p in group["params"]:
-                if p.grad is not None:
-                    by_shape[p.shape].append(p)
-            for (m, n), parameters in by_shape.items():
-                updates = orthogonalized(torch.stack([self._direction(p, group["momentum"]) for p in parameters]))
-                rate = group["lr"] * 0.2 * math.sqrt(max(m, n))
-                torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
-                torch._foreach_add_(parameters, list(updates.to(parameters[0].dtype)), alpha=-rate)
+            parameters = [p for p in group["params"] if p.grad is not None]
+            by_size: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = defaultdict(list)
+            for p, step in zip(parameters, self._directions(parameters, group["momentum"]), strict=True):
+                wide = p.shape[0] <= p.shape[1]
+                by_size[min(p.shape), max(p.shape)].append((p, step) if wide else (p.mT, step.mT))
+            torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+            for (_, longer), members in by_size.items():
+                matrices, steps = zip(*members, strict=True)
+                updates = orthogonalized(torch.stack(steps)).to(matrices[0].dtype)
+                torch._foreach_add_(matrices, list(updates), alpha=-group["lr"] * 0.2 * math.sqrt(longer))
 
-    def _direction(self, p: Tensor, momentum: float) -> Tensor:
-        """The gradient averaged over the steps, with the newest weighing more (Nesterov)."""
-        state = self.state[p]
-        if "average" not in state:
-            state["average"] = torch.zeros_like(p)
-        average = state["average"].lerp_(p.grad, 1 - momentum)
-        return p.grad.lerp(average, momentum)
+    def _directions(self, parameters: list[Tensor], momentum: float) -> list[Tensor]:
+        """The gradients averaged over the steps, with the newest weighing more (Nesterov)."""
+        for p in parameters:
+            if "average" not in self.state[p]:
+                self.state[p]["average"] = torch.zeros_like(p)
+        gradients, averages = [p.grad for p in parameters], [self.state[p]["average"] for p in parameters]
+        torch._foreach_lerp_(averages, gradients, 1 - momentum)
+        return list(torch._foreach_lerp(gradients, averages, momentum))
 
 
 # A quintic that pulls singular values between 0 and 1 towards 1 (to 0.7 ... 1.2, which is near enough), and fast.
@@ -82,7 +84,8 @@ def orthogonalized(matrices: Tensor, steps: int = 5) -> Tensor:
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)  # all singular values are now at most 1
     for _ in range(steps):
         square = x @ x.mT
-        x = _A * x + (_B * square + _C * square @ square) @ x
+        factor = torch.baddbmm(square, square, square, beta=_B, alpha=_C)  # B S + C S^2
+        x = torch.baddbmm(x, factor, x, beta=_A)  # A X + factor X
     return x if wide else x.mT
 
 

@@ -22,6 +22,7 @@ from gptlib.evaluation import Batch, batch_loss, evaluate_loss, inputs_and_targe
 from gptlib.generation import check_tokenizer, generate_text
 from gptlib.history import History, TensorBoardWriter, one_line
 from gptlib.interrupts import interruptible
+from gptlib.memory import freed_memory_kept
 from gptlib.model import GPTModel
 from gptlib.optimizers import create_optimizer, learning_rate_at
 from gptlib.resuming import load_training_state, restore, state_of
@@ -161,7 +162,7 @@ class Run:
         self.board = None
         if self.config.tensorboard:
             self.board = TensorBoardWriter(board_folder(self.out or Path("runs/gpt.pth")), self.history)
-        with interruptible() as stop, self.progress() as bar:
+        with interruptible() as stop, freed_memory_kept(), self.progress() as bar:
             if not self.history.rows:
                 self.evaluate_and_save()
             self.model.train()

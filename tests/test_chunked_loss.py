@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gptlib import chunked_loss, evaluation
+from gptlib import chunked_loss
 from gptlib.chunked_loss import linear_cross_entropy
 from gptlib.datasets import IGNORED, create_dataloader
-from gptlib.evaluation import batch_loss, evaluate_loss, next_token_loss
+from gptlib.evaluation import batch_loss, evaluate_loss, losses, next_token_loss
 from gptlib.training import TrainingConfig, train
 
 
@@ -21,7 +21,7 @@ def small_chunks(monkeypatch):
 @pytest.fixture
 def many_logits(monkeypatch):
     """As if all logits were too many."""
-    return lambda: monkeypatch.setattr(evaluation, "MANY_LOGITS", 1)
+    return lambda: monkeypatch.setattr(losses, "MANY_LOGITS", 1)
 
 
 @settings(max_examples=80)

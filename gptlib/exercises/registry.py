@@ -29,6 +29,7 @@ CHAPTERS = (
     Chapter(5, "Training", "training"),
     Chapter(6, "Generation", "generation"),
     Chapter(7, "Pretrained weights", "pretrained_weights"),
+    Chapter(10, "Speed", "speed"),
 )
 
 

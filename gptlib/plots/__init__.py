@@ -12,6 +12,7 @@ from gptlib.plots.descent import plot_agreement, plot_clipping, plot_descent, pl
 from gptlib.plots.lines import plot_line_panels, plot_lines
 from gptlib.plots.losses import LiveLosses, plot_learning_rate, plot_loss_curves, plot_losses, plot_sweep
 from gptlib.plots.matrices import plot_lookup, plot_matrices, plot_matrix
+from gptlib.plots.speed import plot_rates, plot_roofline, plot_time_shares
 from gptlib.plots.tokens import plot_tokens
 from gptlib.plots.vocabulary import (
     plot_filters,
@@ -49,10 +50,13 @@ __all__ = [
     "plot_parameter_shares",
     "plot_parts",
     "plot_paths",
+    "plot_rates",
+    "plot_roofline",
     "plot_running_sum",
     "plot_split",
     "plot_sweep",
     "plot_tensor",
+    "plot_time_shares",
     "plot_token_counts",
     "plot_token_rows",
     "plot_tokens",

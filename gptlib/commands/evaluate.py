@@ -1,0 +1,245 @@
+"""Say how good a model is: its loss on a text, its answers to questions, and what it writes beside what stands there.
+
+Without options: model_weights/trained_gpt2.pth on the part of data/input.txt that training never saw.
+"""
+
+import importlib.metadata
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gptlib.checkpoints import Checkpoint
+from gptlib.corpus import load_prepared, read_text, split_text
+from gptlib.corpus.prepared import META_FILE
+from gptlib.devices import pick_device
+from gptlib.evaluation import (
+    Question,
+    evaluate_continuations,
+    read_questions,
+    score_choices,
+    standard_error,
+    text_loss,
+)
+from gptlib.files import project_root, write_json
+from gptlib.quantization import INFERENCE_PRECISIONS, with_precision
+from gptlib.weights.loading import load_model
+
+USAGE = "gptlib evaluate --load FILE [--data TEXT_OR_DIR] [--choices FILE.jsonl] [--continuations N] [OPTIONS]"
+
+PARTS = ("test", "val", "train", "all")
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument(
+        "--load",
+        default="trained_gpt2.pth",
+        help="a checkpoint file, a folder (its newest model, or one of Hugging Face's or OpenAI's kind), a name in "
+        "model_weights/, or an official size: 124M, 355M, 774M, 1558M",
+    )
+    parser.add_argument(
+        "--data",
+        type=str | None,
+        default=None,
+        help="a text, a folder of .txt, a folder of `gptlib prepare`, python-docs or tiny-shakespeare "
+        "(default: data/input.txt)",
+    )
+    parser.add_argument(
+        "--part",
+        default="test",
+        help="the part of it: test or val, which `gptlib train --data` keeps out of training; train; or all",
+    )
+    parser.add_argument(
+        "--ratios", type=tuple[float, float, float], default=(0.9, 0.05, 0.05), help="shares of train, val and test"
+    )
+    parser.add_argument(
+        "--stride",
+        type=int | None,
+        default=None,
+        help="tokens from one window to the next; fewer give each token more context (default: half the context)",
+    )
+    parser.add_argument("--choices", type=str | None, default=None, help="questions to answer: data/choices.jsonl")
+    parser.add_argument(
+        "--continuations", type=int, default=0, help="write on from so many places in the text, and compare"
+    )
+    parser.add_argument("--temperature", type=float, default=0.8, help="of the continuations; 0 takes the likeliest")
+    parser.add_argument("--seed", type=int, default=0, help="of the continuations")
+    parser.add_argument("--out", type=str | None, default=None, help="write the results here, as JSON")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+    parser.add_argument(
+        "--precision", default="fp32", help="of the weights: fp32, bf16, int8 (CPU only), or auto, which tries"
+    )
+
+
+def run(options, parser) -> int:
+    check(options, parser)
+    questions = read_questions(options.choices) if options.choices else []
+    data = options.data or project_root() / "data" / "input.txt"
+    text, training_text = read_part(data, options.part, options.ratios)
+    checkpoint = load_model(options.load, pick_device(options.device))
+    if checkpoint.tokenizer is None:
+        raise ValueError(f"'{Path(options.load).name}' holds no tokenizer that gptlib knows; use another model.")
+    checkpoint.model, why = with_precision(checkpoint.model, options.precision)
+    if "because" in why:
+        print(f"{why}.", file=sys.stderr)
+
+    results = measure(options, checkpoint, text, training_text, questions)
+    report = describe(options, checkpoint, why.partition(",")[0], data) | {"results": results}
+    print("\n".join(table(report)))
+    if options.out:
+        write_json(options.out, report)
+        print(f"\nResults: {options.out}")
+    return 0
+
+
+def check(options, parser) -> None:
+    """What is wrong in itself, said before anything is loaded."""
+    if options.part not in PARTS:
+        parser.error(f"--part {options.part} is unknown; give one of {', '.join(PARTS)}")
+    if options.precision not in INFERENCE_PRECISIONS:
+        parser.error(f"--precision {options.precision} is unknown; give one of {', '.join(INFERENCE_PRECISIONS)}")
+    if options.stride is not None and options.stride < 1:
+        parser.error(f"--stride {options.stride} is not possible; give 1 to the model's context_length")
+    if options.continuations < 0:
+        parser.error(f"--continuations {options.continuations} can't be written; give 0 or more")
+    if options.out and Path(options.out).is_dir():
+        parser.error(f"--out {options.out} is a folder; give the name of a file, as results.json")
+
+
+def read_part(data: str | Path, part: str, ratios: tuple[float, float, float]) -> tuple[str, str | None]:
+    """The text of a part, and that of the training part where it is another one.
+
+    Raises ValueError where the part is empty, or a prepared folder's tokens don't give back the text they are from.
+    """
+    if (Path(data).expanduser() / META_FILE).is_file():
+        corpus = load_prepared(data)
+        arrays = {"train": corpus.train, "val": corpus.val, "test": corpus.test}
+        wanted = list(arrays) if part == "all" else [part]
+        text = "".join(corpus.tokenizer.decode(arrays[name]) for name in wanted)
+        n_bytes = corpus.meta.get("bytes", {})
+        if len(text.encode()) != sum(n_bytes.get(name, 0) for name in wanted):
+            raise ValueError(f"The tokens in '{data}' don't give back the text they were made from; give that text.")
+        training_text = corpus.tokenizer.decode(corpus.train) if part in ("val", "test") else None
+    elif part == "all":
+        text, training_text = read_text(data), None
+    else:
+        train, val, test = split_text(read_text(data), ratios)
+        text = {"train": train, "val": val, "test": test}[part]
+        training_text = train if part != "train" else None
+    if not text:
+        raise ValueError(f"The {part} part of '{Path(data).name}' is empty; give --part all, or other --ratios.")
+    return text, training_text
+
+
+def measure(
+    options, checkpoint: Checkpoint, text: str, training_text: str | None, questions: list[Question]
+) -> dict[str, Any]:
+    """The numbers of the report: those on the text, and where asked for those on questions and on continuations."""
+    model, tokenizer, progress = checkpoint.model, checkpoint.tokenizer, sys.stderr.isatty()
+    loss = text_loss(model, tokenizer, text, stride=options.stride, progress=progress)
+    results: dict[str, Any] = {
+        "text": {
+            "loss": loss.loss,
+            "perplexity": loss.perplexity,
+            "bits_per_byte": loss.bits_per_byte,
+            "tokens": loss.n_tokens,
+            "bytes": loss.n_bytes,
+            "lost_bytes": loss.lost_bytes,
+        }
+    }
+    if questions:
+        scores, n = score_choices(model, tokenizer, questions, progress=progress), len(questions)
+        results["choices"] = {
+            "acc": scores.acc,
+            "acc_stderr": standard_error(scores.acc, n),
+            "acc_norm": scores.acc_norm,
+            "acc_norm_stderr": standard_error(scores.acc_norm, n),
+            "chance": scores.chance,
+            "questions": n,
+        }
+    if options.continuations:
+        results["continuations"] = evaluate_continuations(
+            model,
+            tokenizer,
+            text,
+            options.continuations,
+            training_text=training_text,
+            temperature=options.temperature,
+            seed=options.seed,
+            progress=progress,
+        )
+    return results
+
+
+def describe(options, checkpoint: Checkpoint, precision: str, data: str | Path) -> dict[str, Any]:
+    """What was evaluated, and how: enough to do it again."""
+    config, path = checkpoint.model.config, Path(options.load)
+    return {
+        "gptlib": importlib.metadata.version("gptlib"),
+        "torch": torch.__version__,
+        "model": {
+            "name": path.resolve().name if path.exists() else options.load,
+            "context_length": config.context_length,
+            "vocab_size": config.vocab_size,
+            "emb_dim": config.emb_dim,
+            "n_heads": config.n_heads,
+            "n_layers": config.n_layers,
+            "tokenizer": getattr(checkpoint.tokenizer, "type", type(checkpoint.tokenizer).__name__),
+            "precision": precision,
+        },
+        "settings": {
+            "data": Path(data).name,
+            "part": options.part,
+            "ratios": list(options.ratios),
+            "stride": options.stride or (config.context_length + 1) // 2,
+            "choices": Path(options.choices).name if options.choices else None,
+            "continuations": options.continuations,
+            "temperature": options.temperature,
+            "seed": options.seed,
+        },
+    }
+
+
+def table(report: dict[str, Any]) -> list[str]:
+    """The lines of the report on the screen."""
+    model, settings, results = report["model"], report["settings"], report["results"]
+    text = results["text"]
+    where = settings["data"] if settings["part"] == "all" else f"the {settings['part']} part of {settings['data']}"
+    lines = [
+        f"{model['name']} ({model['tokenizer']}, {model['precision']}) on {where}: {text['tokens']:,} tokens, "
+        f"{text['bytes']:,} bytes, windows of {model['context_length']} tokens, {settings['stride']} apart",
+        row("loss", f"{text['loss']:.4f}", "nats a token"),
+        row("perplexity", f"{text['perplexity']:.2f}"),
+        row("bits per byte", f"{text['bits_per_byte']:.4f}"),
+    ]
+    if text["lost_bytes"]:
+        lines.append(row("lost", f"{text['lost_bytes']:,}", "bytes that the tokenizer loses, charged 8 bits each"))
+    if choices := results.get("choices"):
+        lines += ["", f"{settings['choices']}: {choices['questions']} questions, {choices['chance']:.3f} by chance"]
+        for name in ("acc", "acc_norm"):
+            lines.append(row(name, f"{choices[name]:.4f}", f"standard error {choices[f'{name}_stderr']:.4f}"))
+    if written := results.get("continuations"):
+        lines += ["", f"{settings['continuations']} continuations, at temperature {settings['temperature']}"]
+        lines += continuation_rows(written)
+    return lines
+
+
+def continuation_rows(results: dict[str, Any]) -> list[str]:
+    names = {
+        "distinct_1": "distinct-1",
+        "distinct_2": "distinct-2",
+        "rep_4": "rep-4",
+        "copied_5": "5 words copied",
+        "longest_copy": "longest copy",
+    }
+    lines = [row("BLEU", f"{results['bleu']:.2f}", "of 100"), row("", "written", "the text itself")]
+    for name, label in names.items():
+        if name in results["written"]:
+            shown = [f"{results[side][name]:.4g}" for side in ("written", "held_out")]
+            lines.append(row(label, *shown))
+    return lines
+
+
+def row(label: str, value: str, note: str = "") -> str:
+    return f"  {label:<15} {value:>10}  {note}".rstrip()

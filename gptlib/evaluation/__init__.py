@@ -1,0 +1,51 @@
+"""How good a model is: its loss on texts, its choices among endings, and what it writes. Start at losses.py."""
+
+from gptlib.evaluation.choices import ChoiceScores, Question, read_questions, score_choices, standard_error
+from gptlib.evaluation.continuations import (
+    cut_prompts,
+    evaluate_continuations,
+    judge_continuations,
+    write_continuations,
+)
+from gptlib.evaluation.losses import (
+    Batch,
+    batch_loss,
+    evaluate_loss,
+    evaluation_batches,
+    inputs_and_targets,
+    next_token_loss,
+    perplexity,
+)
+from gptlib.evaluation.memorisation import longest_overlap, share_found
+from gptlib.evaluation.scoring import token_losses
+from gptlib.evaluation.texts import bleu, distinct, repetition
+from gptlib.evaluation.whole_text import TextLoss, lost_bytes, sliding_nats, text_loss
+
+__all__ = [
+    "Batch",
+    "ChoiceScores",
+    "Question",
+    "TextLoss",
+    "batch_loss",
+    "bleu",
+    "cut_prompts",
+    "distinct",
+    "evaluate_continuations",
+    "evaluate_loss",
+    "evaluation_batches",
+    "inputs_and_targets",
+    "judge_continuations",
+    "longest_overlap",
+    "lost_bytes",
+    "next_token_loss",
+    "perplexity",
+    "read_questions",
+    "repetition",
+    "score_choices",
+    "share_found",
+    "sliding_nats",
+    "standard_error",
+    "text_loss",
+    "token_losses",
+    "write_continuations",
+]

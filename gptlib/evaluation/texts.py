@@ -1,0 +1,54 @@
+"""Numbers on texts that a model has written: likeness to what a person wrote there, variety, repetition.
+
+Each looks at one side only. BLEU punishes every good sentence that isn't the one in the book, and noise is as varied as
+can be: read them together, and beside the same numbers of a person's text.
+"""
+
+from collections.abc import Hashable, Sequence
+
+from gptlib.checks import whole_number
+
+
+def bleu(written: Sequence[str], references: Sequence[str]) -> float:
+    """Corpus BLEU (Papineni et al. 2002), 0 to 100, as `sacrebleu` counts it by default; one reference for each text.
+
+    Raises ValueError where the two are not as many, at least one; RuntimeError where sacrebleu is not installed.
+    """
+    sacrebleu = require_sacrebleu()
+    if len(written) != len(references) or not written:
+        raise ValueError(f"{len(written)} texts and {len(references)} references do not pair up; give as many of both.")
+    return sacrebleu.corpus_bleu(list(written), [list(references)]).score
+
+
+def require_sacrebleu():
+    """The module; RuntimeError, saying how to install it, where it is missing."""
+    try:
+        import sacrebleu
+    except ImportError:
+        raise RuntimeError("BLEU needs sacrebleu, which is not installed; run `pip install sacrebleu`.") from None
+    return sacrebleu
+
+
+def ngrams(tokens: Sequence[Hashable], n: int) -> list[tuple]:
+    """Example, n = 2: "a b c" -> ("a", "b"), ("b", "c")"""
+    whole_number("n", n, 1)
+    return list(zip(*(tokens[i:] for i in range(n)), strict=False))
+
+
+def distinct(texts: Sequence[Sequence[Hashable]], n: int) -> float:
+    """distinct-n: how many different n-grams all texts together have, as a share of all their n-grams; 0 of none is 0.
+
+    texts: lists of words, or of tokens. Longer texts have lower shares, so compare texts of like length. (Li et al.
+    2016, section 5, divide by the number of words, so that texts without any repetition stay below 1 for n > 1.)
+    """
+    grams = [gram for text in texts for gram in ngrams(text, n)]
+    return len(set(grams)) / len(grams) if grams else 0.0
+
+
+def repetition(texts: Sequence[Sequence[Hashable]], n: int = 4) -> float:
+    """seq-rep-n (Welleck et al. 2020): the share of n-grams that a text had before, the mean over texts.
+
+    Texts of fewer than n words are left out; 0 where none is left.
+    """
+    shares = [1 - len(set(grams)) / len(grams) for text in texts if (grams := ngrams(text, n))]
+    return sum(shares) / len(shares) if shares else 0.0

@@ -1,0 +1,41 @@
+"""Calls as PEFT makes them: its TaskType.CAUSAL_LM calls every model by the names that transformers' models have."""
+
+from collections.abc import Callable
+from functools import wraps
+
+from torch import Tensor
+
+_ABSENT = ("inputs_embeds", "labels", "output_attentions", "output_hidden_states", "return_dict")
+"""What PEFT passes on, as None where its caller has not given it."""
+
+
+def callable_by_peft(forward: Callable) -> Callable:
+    """Let `forward(self, ids, *, padding, …)` be called with input_ids and attention_mask, too.
+
+    attention_mask (B, T) is 0 where a row is padded, at its left or right. Raises ValueError for transformers' other
+    names, with any value but None.
+    """
+
+    @wraps(forward)
+    def called(self, ids=None, *, input_ids=None, attention_mask=None, **options):
+        for name in _ABSENT:
+            if options.pop(name, None) is not None:
+                raise ValueError(f"{name} is of no use to this model, which gives logits; leave it out.")
+        if attention_mask is not None:
+            padding = left_padding(attention_mask)
+            options["padding"] = padding if padding.any() else None
+        return forward(self, input_ids if ids is None else ids, **options)
+
+    return called
+
+
+def left_padding(attention_mask: Tensor) -> Tensor:
+    """How many zeros each row (B, T) begins with, (B,); those at its right end change nothing in a causal model.
+
+    Raises ValueError where there are zeros in between, since every real token sees all that came before it.
+    """
+    real = attention_mask.bool()
+    padding = (real.cumsum(dim=1) == 0).sum(dim=1)
+    if ((real[:, 1:] & ~real[:, :-1]).sum(dim=1) > (padding > 0)).any():
+        raise ValueError("attention_mask has zeros in the middle of a row; pad rows at their left or right end.")
+    return padding
