@@ -19,8 +19,8 @@ import warnings
 from dataclasses import replace
 
 import torch
+from _tables import save, table
 from matplotlib import pyplot as plt
-from side_by_side import describe, machine, save, table
 from torch import nn
 from weights import peak_memory
 
@@ -28,6 +28,7 @@ from gptlib import plots
 from gptlib.devices import autocast
 from gptlib.evaluation import batch_loss
 from gptlib.lora import TARGETS, LoRAConfig, add_lora, trainable_parameters
+from gptlib.measuring import describe, machine
 from gptlib.model import GPT2_CONFIGS, GPTModel
 from gptlib.optimizers import create_optimizer
 

@@ -9,6 +9,7 @@ would take, each by its fastest way, without attention, sampling or Python.
 
 import argparse
 import contextlib
+import os
 import statistics
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import psutil
 import torch
-from side_by_side import alternate, describe, machine, save, table
+from _tables import save, table
 from torch import Tensor
 
 from gptlib import plots
@@ -29,6 +30,7 @@ from gptlib.evaluation import evaluate_loss
 from gptlib.files import project_root
 from gptlib.generation import generate, generate_tokens
 from gptlib.linear import WAYS, Linear, forced
+from gptlib.measuring import alternate, describe, machine
 from gptlib.model import GPT2_CONFIGS, GPTModel
 from gptlib.quantization import PackedLinear, QuantizedLinear, with_precision
 from gptlib.weights.export import export_to_huggingface
@@ -229,7 +231,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tokens", type=int, nargs="+", default=[128, 512], help="how many new tokens")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each, of which the median counts")
-    parser.add_argument("--ctranslate2", type=Path, help="a folder in which CTranslate2 was installed")
+    parser.add_argument(
+        "--ctranslate2",
+        type=Path,
+        default=os.environ.get("BENCH_CTRANSLATE2"),
+        help="a folder in which CTranslate2 was installed",
+    )
     options = parser.parse_args()
     if options.ctranslate2:
         sys.path.append(str(options.ctranslate2))

@@ -5,29 +5,20 @@
 The file is not called tokenizers.py, because a script's folder is searched first by `import tokenizers`.
 """
 
-import sys
-import time
-from collections.abc import Callable, Sequence
+import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import tokenizers as hf
+from _tables import save, table
 
+from gptlib import plots
 from gptlib.files import project_root
+from gptlib.measuring import alternate, describe, machine
 from gptlib.tokenizers import BPETokenizer, GPT2Tokenizer
 
 VOCAB_SIZES = (512, 8192)
-ROUNDS = 3
-
-
-def side_by_side(jobs: Sequence[Callable[[], object]]) -> list[float]:
-    """The best seconds of each job, all run in turns, so that what else the machine does hits them alike."""
-    best = [float("inf")] * len(jobs)
-    for _ in range(ROUNDS):
-        for k, job in enumerate(jobs):
-            start = time.perf_counter()
-            job()
-            best[k] = min(best[k], time.perf_counter() - start)
-    return best
 
 
 def train_hf(text: str, vocab_size: int) -> hf.Tokenizer:
@@ -44,11 +35,6 @@ def train_hf(text: str, vocab_size: int) -> hf.Tokenizer:
     return tokenizer
 
 
-def show(what: str, ours: float, others: float, name: str, size: int) -> None:
-    speed = f"{ours:>8.3f} s {size / ours / 1e6:>7.2f} MB/s"
-    print(f"{what:<32}{speed}   {name:<11}{others:>8.3f} s   ours takes {ours / others:.2f}x")
-
-
 def forgetful(tokenizer: BPETokenizer) -> Callable[[str], list[int]]:
     """`tokenizer.encode` with the cache of chunks emptied before each call, as on a text never seen."""
 
@@ -59,28 +45,45 @@ def forgetful(tokenizer: BPETokenizer) -> Callable[[str], list[int]]:
     return encode
 
 
-def main() -> None:
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else project_root() / "data" / "input.txt"
-    once = path.read_text(encoding="utf-8-sig")
-    text = once * -(-1_000_000 // max(len(once), 1))
-    size = len(text.encode())
-    print(f"{path}: {size / 1e6:.2f} MB, best of {ROUNDS} rounds\n")
-    for vocab_size in VOCAB_SIZES:
-        jobs = (lambda n=vocab_size: BPETokenizer.train(text, n), lambda n=vocab_size: train_hf(text, n))
-        show(f"train to {vocab_size}", *side_by_side(jobs), "tokenizers", size)
-
+def compare(text: str, rounds: int) -> list[dict[str, Any]]:
+    """A row for each job: our MB a second, theirs, and how many times theirs ours is."""
     ours, theirs = BPETokenizer.train(text, 512), train_hf(text, 512)
-    jobs = (lambda: forgetful(ours)(text), lambda: theirs.encode(text))
-    show("encode with 512, cache empty", *side_by_side(jobs), "tokenizers", size)
-
     gpt2, tiktoken = BPETokenizer.from_gpt2(), GPT2Tokenizer()
-    jobs = (lambda: forgetful(gpt2)(text), lambda: tiktoken.encode(text))
-    show("encode as GPT-2, cache empty", *side_by_side(jobs), "tiktoken", size)
-    jobs = (lambda: gpt2.encode(text), lambda: tiktoken.encode(text))
-    show("encode as GPT-2, cache full", *side_by_side(jobs), "tiktoken", size)
     ids = tiktoken.encode(text)
-    jobs = (lambda: gpt2.decode(ids), lambda: tiktoken._encoding.decode(ids))
-    show("decode as GPT-2", *side_by_side(jobs), "tiktoken", size)
+    jobs = {
+        f"train to {n:,} tokens": ("tokenizers", lambda n=n: BPETokenizer.train(text, n), lambda n=n: train_hf(text, n))
+        for n in VOCAB_SIZES
+    } | {
+        "encode, 512 tokens, new text": ("tokenizers", lambda: forgetful(ours)(text), lambda: theirs.encode(text)),
+        "encode as GPT-2, new text": ("tiktoken", lambda: forgetful(gpt2)(text), lambda: tiktoken.encode(text)),
+        "encode as GPT-2, again": ("tiktoken", lambda: gpt2.encode(text), lambda: tiktoken.encode(text)),
+        "decode as GPT-2": ("tiktoken", lambda: gpt2.decode(ids), lambda: tiktoken.decode(ids)),
+    }
+    rows, size = [], len(text.encode()) / 1e6
+    for what, (peer, mine, other) in jobs.items():
+        seconds = alternate({"gptlib": mine, peer: other}, rounds)
+        speed = {name: size / s for name, s in seconds.items()}
+        row = {"job": what, "gptlib MB/s": speed["gptlib"], "peer": peer, "peer MB/s": speed[peer]}
+        rows.append(row | {"gptlib / peer": speed["gptlib"] / speed[peer]})
+        print(table(rows[-1:]).splitlines()[1], flush=True)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("text", nargs="?", type=Path, default=project_root() / "data" / "input.txt")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each, of which the median counts")
+    options = parser.parse_args()
+    once = options.text.read_text(encoding="utf-8-sig")
+    text = once * -(-1_000_000 // max(len(once), 1))
+    found = machine()
+    print(f"{describe(found)}\n{options.text.name}, {len(text.encode()) / 1e6:.2f} MB\n")
+    rows = compare(text, options.rounds)
+    print(f"\n{table(rows)}")
+    bars = {"gptlib": [row["gptlib MB/s"] for row in rows], "peer": [row["peer MB/s"] for row in rows]}
+    labels = [row["job"].replace(", ", ",\n").replace(" to ", "\nto ").replace(" as ", "\nas ") for row in rows]
+    ax = plots.plot_bar_groups(bars, labels, ylabel="MB a second", title="BPE beside tokenizers and tiktoken")
+    save("tokenization", found, {"jobs": rows}, ax.figure)
 
 
 if __name__ == "__main__":

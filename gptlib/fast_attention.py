@@ -8,7 +8,6 @@ texts are short. In bf16 both ways are tried, once; they give the same numbers u
 
 import time
 from collections.abc import Callable
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -63,9 +62,23 @@ def of_one_query(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return (scores.softmax(dim=1).transpose(1, 2) @ v.flatten(0, 1)).view(B, H, 1, D)
 
 
-@lru_cache
+_pays: dict[bool, bool] = {}
+
+
 def batched_pays(one_query: bool) -> bool:
     """Whether, in bf16, batched products beat the fused kernel: for one query in decoding, or for training."""
+    if one_query not in _pays:
+        _pays[one_query] = _tried(one_query)
+    return _pays[one_query]
+
+
+def settle(batched: bool | None) -> None:
+    """Train in batched products from now on, or not; None leaves it to a trial."""
+    if isinstance(batched, bool):
+        _pays[False] = batched
+
+
+def _tried(one_query: bool) -> bool:
     q, k, v = (torch.zeros(2, 12, 512, 64, dtype=torch.bfloat16, requires_grad=not one_query) for _ in range(3))
     ours = of_one_query if one_query else in_blocks
     q = q[:, :, -1:] if one_query else q

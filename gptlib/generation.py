@@ -109,8 +109,9 @@ def generate_tokens(
     generator = None if seed is None else torch.Generator(ids.device).manual_seed(seed)
     finished = torch.zeros(batch, dtype=torch.bool, device=ids.device)
 
+    modules = list(model.modules())
     for _ in range(max_new_tokens):
-        with eval_mode(model):  # not around the loop: whoever leaves the stream half read gets the model back as it was
+        with eval_mode(modules):  # not around the loop: whoever leaves the stream half read gets the model back as it was
             logits = next_logits(model, ids, cache, padding)[:, :vocab_size]  # (B, V)
         token = draw(logits, temperature, top_k, top_p, generator)  # by next_token_probabilities, only faster
         if eos_id is not None:

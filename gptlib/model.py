@@ -259,9 +259,13 @@ class GPTModel(nn.Module):
 
 
 @contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Switch dropout off for a while; afterwards each module is in the mode that it was in."""
-    training = [module for module in model.modules() if module.training]
+def eval_mode(model: nn.Module | list[nn.Module]) -> Iterator[None]:
+    """Switch dropout off for a while; afterwards each module is in the mode that it was in.
+
+    model: a model, or the list of its modules, since finding them takes half a millisecond.
+    """
+    modules = model if isinstance(model, list) else model.modules()
+    training = [module for module in modules if module.training]
     for module in training:
         module.training = False
     try:

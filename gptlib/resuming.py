@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gptlib.checkpoints import CheckpointError, load_weights, read_checkpoint
+from gptlib.fast_attention import batched_pays
+from gptlib.fast_attention import settle as settle_attention
 from gptlib.history import History
 from gptlib.linear import fastest, settle
 from gptlib.model import GPTConfig
@@ -32,6 +34,7 @@ def state_of(run: "Run") -> dict[str, Any]:
         "batches_per_epoch": run.batches_per_epoch,
         "precision": run.precision,
         "products": fastest(torch.float32) if run.device.type == "cpu" and run.precision == "fp32" else None,
+        "batched_attention": batched_pays(False) if run.device.type == "cpu" and run.precision == "bf16" else None,
         "optimizer": run.optimizer.state_dict(),
         "scaler": run.scaler.state_dict(),
         "rng": random_state(run.device),
@@ -63,7 +66,9 @@ def restore(run: "Run", path: str | Path, content: dict[str, Any]) -> None:
     """
     state = content["training"]
     check_same_run(run, path, content)
-    settle(torch.float32, state.get("products"))  # trying again could pick another way, which rounds differently
+    # Trying again could pick other ways, which round differently.
+    settle(torch.float32, state.get("products"))
+    settle_attention(state.get("batched_attention"))
     load_weights(path, run.model, content["model"])
     try:
         load_optimizer(run.optimizer, state["optimizer"])

@@ -105,6 +105,10 @@ class Run:
         model = getattr(model, "_orig_mod", model)  # of a compiled model, the one it was made from
         if not any(parameter.requires_grad for parameter in model.parameters()):
             raise ValueError("The model has no parameter to train: frozen or quantized for inference; load it anew.")
+        if config.patience is not None and val_loader is None:
+            raise ValueError(
+                f"patience={config.patience} counts evaluations of a validation loss; pass val_loader, or leave it out."
+            )
         self.device = pick_device(config.device)
         self.batches_per_epoch = loader_length(train_loader)
         self.total_steps = config.total_steps(self.batches_per_epoch)
@@ -166,16 +170,27 @@ class Run:
             if not self.history.rows:
                 self.evaluate_and_save()
             self.model.train()
-            while self.step < self.total_steps and not stop.is_set():
+            while not self.is_over() and not stop.is_set():
                 self.timed_step(list(islice(batches, self.config.gradient_accumulation_steps)), bar)
                 if self.step % self.config.eval_interval == 0 or self.step == self.total_steps:
                     self.evaluate_and_save()
-        if self.step < self.total_steps:
+        if not self.is_over():
             self.end_early()
+        elif self.step < self.total_steps:
+            best = self.history.best
+            self.say(f"No better validation loss since step {best['step']}: ended at step {self.step}.")
         if self.board:
             self.board.close()
         self.model.eval()
         return self.history
+
+    def is_over(self) -> bool:
+        """Whether the last step is done, or `patience` evaluations in a row have found no better validation loss."""
+        if self.step >= self.total_steps:
+            return True
+        losses = [row["val_loss"] for row in self.history.rows if row["val_loss"] is not None]
+        patience = self.config.patience
+        return patience is not None and losses != [] and len(losses) - 1 - losses.index(min(losses)) >= patience
 
     def progress(self) -> tqdm:
         return tqdm(total=self.total_steps, initial=self.step, unit="step", disable=not self.verbose, smoothing=0.05)

@@ -48,6 +48,8 @@ class TrainingConfig:
     """Steps between evaluations; each prints the losses and a sample, and saves. There is one at each end, too."""
     eval_batches: int | None = 20
     """Batches, spread over the text, that an evaluation takes of each split; null takes all."""
+    patience: int | None = None
+    """Evaluations without a better validation loss after which the run ends; left out, it never ends early."""
     sample_prompt: str | None = "\n"
     """What the live samples continue; null switches them off."""
     sample_tokens: int = 60
@@ -66,6 +68,7 @@ class TrainingConfig:
             raise ValueError(f"Both epochs={self.epochs} and max_steps={self.max_steps} are given; give one of them.")
         at_least = {"epochs": 1, "max_steps": 1, "batch_size": 1, "gradient_accumulation_steps": 1, "warmup_steps": 0}
         at_least |= {"lr_decay_steps": 1, "eval_interval": 1, "eval_batches": 1, "sample_tokens": 1, "seed": 0}
+        at_least |= {"patience": 1}
         for name, lowest in at_least.items():
             value = getattr(self, name)
             if value is None and name in OPTIONAL:
@@ -126,4 +129,4 @@ class TrainingConfig:
         return cls(**data)
 
 
-OPTIONAL = {"epochs", "max_steps", "min_learning_rate", "lr_decay_steps", "eval_batches"}
+OPTIONAL = {"epochs", "max_steps", "min_learning_rate", "lr_decay_steps", "eval_batches", "patience"}

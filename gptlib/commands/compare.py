@@ -28,7 +28,7 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--tokenizers",
         default=",".join(TOKENIZERS),
-        help="which of them, with commas between; the first one's row first",
+        help="which of them, in this order",
     )
     parser.add_argument(
         "--vocab-size", type=int, default=default.vocab_size, help="tokens that word, sentencepiece and bpe may have"
@@ -37,7 +37,7 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--same-blocks",
         action="store_true",
-        help="spend the parameters on the blocks, and let the embeddings come on top: models of one width, not one size",
+        help="spend all parameters on the blocks; embeddings come on top, and the models differ in size",
     )
     parser.add_argument("--epochs", type=int, default=default.epochs, help="passes over the training text")
     parser.add_argument(
@@ -49,9 +49,7 @@ def add_arguments(parser) -> None:
         default=default.continuations,
         help="places in the held-out text that each model writes on from, for BLEU",
     )
-    parser.add_argument(
-        "--seed", type=int, default=default.seed, help="of the weights, the order and the continuations"
-    )
+    parser.add_argument("--seed", type=int, default=default.seed, help="of the weights, the order, the continuations")
     parser.add_argument(
         "--out", type=str | None, default=None, help="folder for the results (default: model_weights/comparison)"
     )

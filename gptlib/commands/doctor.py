@@ -10,8 +10,11 @@ from collections.abc import Callable, Iterator
 import psutil
 import torch
 
-from gptlib.devices import bf16_speedup, measured_flops, pick_device
+from gptlib.devices import BF16_PAYS, bf16_speedup, measured_flops, pick_device
+from gptlib.fast_attention import batched_pays
 from gptlib.files import project_root
+from gptlib.linear import fastest
+from gptlib.quantization import bf16_decoding_speedup
 from gptlib.tokenizers import gpt2_vocabulary_source
 
 USAGE = "gptlib doctor"
@@ -92,8 +95,20 @@ def check_threads() -> Iterator[Finding]:
 def check_speed() -> Iterator[Finding]:
     rate = measured_flops(torch.float32) / 1e9
     ratio = bf16_speedup(768, 1024)
-    verdict = "helps larger models" if ratio > 1.5 else "does not pay"
+    verdict = "helps larger models" if ratio > BF16_PAYS else "does not pay"
     yield OK, f"CPU speed: {rate:.0f} GFLOP/s in fp32; training in bf16 is {ratio:.1f} times as fast: it {verdict}", ""
+
+
+def check_ways() -> Iterator[Finding]:
+    """What the trials of gptlib/linear.py and fast_attention.py have picked on this machine."""
+    many, few = fastest(torch.float32), fastest(torch.float32, few=True)
+    attention = "in batched products" if batched_pays(False) else "by the fused kernel"
+    yield (
+        OK,
+        f"tried and picked: fp32 products {many} in training, {few} in decoding; bf16 attention {attention}; "
+        f"decoding in bf16 reads its weights {bf16_decoding_speedup():.1f} times as fast",
+        "",
+    )
 
 
 def check_room() -> Iterator[Finding]:
@@ -142,6 +157,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     check_device,
     check_threads,
     check_speed,
+    check_ways,
     check_room,
     check_vocabulary,
     check_compiler,

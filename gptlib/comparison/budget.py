@@ -23,12 +23,12 @@ class ComparisonConfig:
     """Spend the parameters on the blocks alone; the embeddings come on top, so that the models differ in size."""
     epochs: int = 1
     """Passes over the training text."""
-    context_length: int = 256
+    context_length: int = 128
     """Tokens that a model sees, and those of a training window."""
     n_layers: int = 4
     batch_size: int = 4
     learning_rate: float = 2e-3
-    continuations: int = 48
+    continuations: int = 96
     """Places in the held-out text from which each model writes on, for BLEU."""
     temperature: float = 0.8
     """Of the continuations."""
@@ -37,6 +37,7 @@ class ComparisonConfig:
     def __post_init__(self):
         for name in ("parameters", "epochs", "context_length", "n_layers", "batch_size", "continuations"):
             whole_number(name, getattr(self, name), 1)
+        whole_number("seed", self.seed, 0)
 
 
 def shape_for(vocab_size: int, config: ComparisonConfig) -> GPTConfig:

@@ -107,6 +107,7 @@ def trained(contender: Contender, config: ComparisonConfig) -> tuple[GPTModel, H
         epochs=config.epochs,
         batch_size=config.batch_size,
         learning_rate=config.learning_rate,
+        optimizer="muon",  # with AdamW, one pass is too short for characters to get beyond pairs of them
         precision="fp32",
         eval_interval=len(contender.windows) * config.epochs,
         eval_batches=1,

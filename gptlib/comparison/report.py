@@ -58,7 +58,7 @@ def describe(texts: Texts, training_text: str, held_out: str, config: Comparison
         "settings": asdict(config)
         | {
             "texts": [source.name for source in find_sources(texts)],
-            "sha256": hashlib.sha256((training_text + held_out).encode()).hexdigest(),
+            "text_sha256": hashlib.sha256((training_text + held_out).encode()).hexdigest(),
             "training_bytes": n_bytes(training_text),
             "held_out_bytes": n_bytes(held_out),
         },

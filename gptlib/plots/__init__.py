@@ -8,6 +8,7 @@ from gptlib.plots.attention import plot_attention, plot_computed_keys, plot_head
 from gptlib.plots.bars import plot_bar_groups, plot_bars, plot_parameter_shares
 from gptlib.plots.base import save_figure
 from gptlib.plots.cells import plot_broadcasting, plot_tensor, plot_token_rows
+from gptlib.plots.comparison import plot_tokenizers
 from gptlib.plots.descent import plot_agreement, plot_clipping, plot_descent, plot_fit, plot_paths
 from gptlib.plots.lines import plot_line_panels, plot_lines
 from gptlib.plots.losses import LiveLosses, plot_learning_rate, plot_loss_curves, plot_losses, plot_sweep
@@ -59,6 +60,7 @@ __all__ = [
     "plot_time_shares",
     "plot_token_counts",
     "plot_token_rows",
+    "plot_tokenizers",
     "plot_tokens",
     "plot_vocabulary_growth",
     "plot_windows",

@@ -24,6 +24,9 @@ SPLIT = {
     "wrong": torch.arange(12).view(2, 3, 2),
 }
 MASKS = {"m": (np.eye(2) > 0, "ab"), "n": (np.ones((3, 3)) > 0, ["a long one", "b", "c"])}
+COLUMNS = ("bits_per_byte", "bleu", "embedding_share", "context_bytes", "training_bytes_per_second")
+NUMBERS = dict.fromkeys((*COLUMNS, "characters_per_second"), 0.5)
+COMPARED = [{"tokenizer": name, "charged_bits_per_byte": 0.2, **NUMBERS} for name in ("word", "sentencepiece")]
 COUNTS = {"small": {"tables": 60, "blocks": 40}, "large": {"tables": 10, "blocks": 990}}
 
 
@@ -66,6 +69,7 @@ FIGURES = {  # name: (draw(**{"ax": Axes} or {"axes": list of Axes}), number of 
     "time_shares": (lambda **to: plots.plot_time_shares({"a": {"x": 1, "y": 3}, "b": {"y": 2}}, **to), 2),
     "token_counts": (lambda **to: plots.plot_token_counts([1, 2, 2, 3], decode, **to), 0),
     "token_rows": (lambda **to: plots.plot_token_rows(["ab", "cd"], [["new", "end"], ["prompt", "padding"]], **to), 0),
+    "tokenizers": (lambda **to: plots.plot_tokenizers(COMPARED, **to), 6),
     "tokens": (lambda **to: plots.plot_tokens({"a": ["The", " mill"]}, marked=["The"], **to), 0),
     "vocabulary_growth": (lambda **to: plots.plot_vocabulary_growth({"letters": "abab", "bytes": [b"a"]}, **to), 0),
     "windows": (lambda **to: plots.plot_windows("abcdef", 2, 2, **to), 0),
@@ -212,6 +216,8 @@ BAD = {
     "no roof": (lambda: plots.plot_roofline({}, {"a": (1, 1)}), "pass a roof"),
     "a roof at zero": (lambda: plots.plot_roofline({"a": (1, 0)}), "(1, 0)", "above 0"),
     "a point without intensity": (lambda: plots.plot_roofline({"a": (1, 1)}, {"b": (0, 1)}), "'b'", "above 0"),
+    "no tokenizers": (lambda: plots.plot_tokenizers([]), "no row", "pass at least one"),
+    "tokenizers without numbers": (lambda: plots.plot_tokenizers([{"tokenizer": "bpe"}]), "'charged_bits_per_byte'"),
     "too many points": (lambda: plots.plot_roofline({str(i): (1, 1) for i in range(6)}), "6 curves", "1 to 5"),
     "a sum that can't be reached": (lambda: plots.plot_running_sum(BEFORE, decode, p=1.5), "p=1.5"),
     "heads of other numbers": (lambda: plots.plot_split({"a": np.ones((2, 3, 2))}), "made of 0, 1, 2"),
