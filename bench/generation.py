@@ -2,13 +2,15 @@
 
     python bench/generation.py [--tokens 128 512] [--rounds 3] [--ctranslate2 FOLDER]
 
-The same random weights for all, a prompt of 16 tokens, top-k 50; runs in turns, medians. CTranslate2 takes part where
-it is installed, or in FOLDER (`pip install --target FOLDER ctranslate2`). The limit is what the matrix products alone
-would take, each by its fastest way, without attention, sampling or Python.
+The same random weights for all, a prompt of 16 tokens, top-k 50; runs in turns, medians. Each has a process of its own,
+since threads of one library that wait for work slow another down. CTranslate2 takes part where it is installed, or in
+FOLDER (`pip install --target FOLDER ctranslate2`). The limit is what the matrix products alone would take, each by its
+fastest way, without attention, sampling or Python.
 """
 
 import argparse
-import contextlib
+import importlib.util
+import multiprocessing
 import os
 import statistics
 import sys
@@ -16,6 +18,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -30,14 +33,14 @@ from gptlib.evaluation import evaluate_loss
 from gptlib.files import project_root
 from gptlib.generation import generate, generate_tokens
 from gptlib.linear import WAYS, Linear, forced
-from gptlib.measuring import alternate, describe, machine
+from gptlib.measuring import describe, machine
 from gptlib.model import GPT2_CONFIGS, GPTModel
 from gptlib.quantization import PackedLinear, QuantizedLinear, with_precision
 from gptlib.weights.export import export_to_huggingface
 
 PROMPT = 16
 TOP_K = 50
-CASES = [(precision, batch) for precision in ("fp32", "bf16", "int8") for batch in (1, 8, 32)]
+PRECISIONS = ("fp32", "bf16", "int8")
 
 
 def ids_of(batch: int, n: int) -> Tensor:
@@ -47,8 +50,13 @@ def ids_of(batch: int, n: int) -> Tensor:
 class Ours:
     """gptlib in three precisions."""
 
-    def __init__(self, model: GPTModel):
-        self.models = {precision: with_precision(model, precision)[0] for precision in ("fp32", "bf16", "int8")}
+    def __init__(self):
+        torch.manual_seed(0)
+        model = GPTModel(GPT2_CONFIGS["124M"]).eval()
+        self.models = {precision: with_precision(model, precision)[0] for precision in PRECISIONS}
+
+    def export(self, folder: Path) -> None:
+        export_to_huggingface(self.models["fp32"], folder)
 
     def writing(self, precision: str, batch: int, n: int) -> Callable[[], object]:
         return lambda: generate(self.models[precision], ids_of(batch, PROMPT), n, top_k=TOP_K)
@@ -61,6 +69,39 @@ class Ours:
             model(ids, cache=model.new_cache(1), last_only=True)
 
         return read
+
+    @torch.no_grad()
+    def limit(self, precision: str, batch: int) -> tuple[float, int]:
+        """Steps a second of the matrix products alone, by the fastest way of each kind, and the bytes they read."""
+        kinds = {Linear: 4, PackedLinear: 2, QuantizedLinear: 1}  # bytes of a weight
+        model = self.models[precision]
+        layers = [layer for layer in model.modules() if type(layer) in kinds]
+        sizes, dtype = {layer.in_features for layer in layers}, model.final_norm.weight.dtype
+        inputs = {k: torch.randn(batch, 1, k, dtype=dtype) for k in sizes}
+
+        def seconds(way: str | None) -> float:
+            with forced(way):
+                start = time.perf_counter()
+                for layer in layers:
+                    layer(inputs[layer.in_features])
+                return time.perf_counter() - start
+
+        ways = list(WAYS) if precision == "fp32" else [None]
+        n_bytes = sum(layer.in_features * layer.out_features * kinds[type(layer)] for layer in layers)
+        return 1 / min(statistics.median(seconds(way) for _ in range(9)) for way in ways), n_bytes
+
+    def long_context(self, precision: str) -> dict[str, float]:
+        """Milliseconds of a token at two places of one long text, and whether memory grows on the way."""
+        process, seconds, memory = psutil.Process(), [], []
+        start = time.perf_counter()
+        for _ in generate_tokens(self.models[precision], ids_of(1, PROMPT), 940, top_k=TOP_K):
+            now = time.perf_counter()
+            seconds.append(now - start)
+            memory.append(process.memory_info().rss)
+            start = time.perf_counter()
+        early, late = (1000 * statistics.median(seconds[k - PROMPT : k - PROMPT + 50]) for k in (50, 900))
+        growth = (memory[-1] - memory[1]) / 1e6
+        return {"ms at 50": early, "ms at 900": late, "late / early": late / early, "memory grows MB": growth}
 
 
 class Transformers:
@@ -128,77 +169,72 @@ class _Words:
         return {f"t{i}": i for i in range(50256)} | {"<|endoftext|>": 50256}
 
 
-@torch.no_grad()
-def limit(model: GPTModel, batch: int) -> float:
-    """Steps a second of the model's matrix products alone, by the fastest way of each kind."""
-    layers = [layer for layer in model.modules() if isinstance(layer, Linear | PackedLinear | QuantizedLinear)]
-    inputs = {k: torch.randn(batch, 1, k, dtype=model.final_norm.weight.dtype) for k in {x.in_features for x in layers}}
-
-    def seconds(way: str | None) -> float:
-        with forced(way):
-            start = time.perf_counter()
-            for layer in layers:
-                layer(inputs[layer.in_features])
-            return time.perf_counter() - start
-
-    ways = list(WAYS) if any(isinstance(layer, Linear) for layer in layers) else [None]
-    return 1 / min(statistics.median(seconds(way) for _ in range(9)) for way in ways)
+_peer: object = None  # what a process of its own measures
 
 
-def weight_bytes(model: GPTModel) -> int:
-    """Bytes of the matrices that a decoding step reads."""
-    size = {"fp32": 4, "bf16": 2, "int8": 1}
-    kinds = {Linear: "fp32", PackedLinear: "bf16", QuantizedLinear: "int8"}
-    found = [m for m in model.modules() if type(m) in kinds]
-    return sum(m.in_features * m.out_features * size[kinds[type(m)]] for m in found)
+def _begin(kind: type, *arguments) -> None:
+    global _peer
+    warnings.simplefilter("ignore")
+    _peer = kind(*arguments)
 
 
-def writing(ours: Ours, peers: dict[str, object], n: int, rounds: int, machine_reads: float) -> list[dict]:
+def _call(name: str, *arguments):
+    return getattr(_peer, name)(*arguments)
+
+
+def _seconds(name: str, *arguments) -> float | None:
+    """How long the job takes that this method gives, or None where it gives none."""
+    job = getattr(_peer, name)(*arguments)
+    if job is None:
+        return None
+    start = time.perf_counter()
+    job()
+    return time.perf_counter() - start
+
+
+class Process:
+    """A process that holds one of the classes above, and is asked by the names of its methods."""
+
+    def __init__(self, kind: type, *arguments):
+        context = multiprocessing.get_context("spawn")
+        self.pool = ProcessPoolExecutor(1, context, initializer=_begin, initargs=(kind, *arguments))
+
+    def call(self, name: str, *arguments):
+        return self.pool.submit(_call, name, *arguments).result()
+
+    def seconds(self, name: str, *arguments) -> float | None:
+        return self.pool.submit(_seconds, name, *arguments).result()
+
+
+def in_turns(processes: dict[str, Process], rounds: int, *job) -> dict[str, float | None]:
+    """The median seconds of a job in each process, after one run to warm up; None where it can't do it."""
+    runs = [{name: process.seconds(*job) for name, process in processes.items()} for _ in range(rounds + 1)][1:]
+    return {name: s and statistics.median(run[name] for run in runs) for name, s in runs[0].items()}
+
+
+def writing(processes: dict[str, Process], n: int, cases: list, rounds: int, machine_reads: float) -> list[dict]:
     rows = []
-    for precision, batch in CASES:
-        jobs = {"gptlib": ours.writing(precision, batch, n)}
-        jobs |= {name: peer.writing(precision, batch, n) for name, peer in peers.items()}
-        seconds = alternate({name: job for name, job in jobs.items() if job}, rounds)
-        speeds = {name: batch * n / s for name, s in seconds.items()}
-        model = ours.models[precision]
-        top = batch * limit(model, batch)
-        read = batch * machine_reads / weight_bytes(model)
+    for precision, batch in cases:
+        seconds = in_turns(processes, rounds, "writing", precision, batch, n)
+        speeds = {name: s and batch * n / s for name, s in seconds.items()}
+        steps, n_bytes = processes["gptlib"].call("limit", precision, batch)
         row = {"case": f"{precision}, batch {batch}", "new tokens": n, "gptlib tok/s": speeds["gptlib"]}
-        for name in peers:
-            theirs = speeds.get(name)
+        for name, theirs in list(speeds.items())[1:]:
             row |= {f"{name} tok/s": theirs, f"x {name}": speeds["gptlib"] / theirs if theirs else None}
-        row |= {"products alone": top, "share": speeds["gptlib"] / top, "share of memory's": speeds["gptlib"] / read}
-        rows.append(row)
-        print(table([row]).splitlines()[1], flush=True)
+        row |= {"products alone": batch * steps, "share": speeds["gptlib"] / (batch * steps)}
+        rows.append(row | {"share of memory's": speeds["gptlib"] * n_bytes / (batch * machine_reads)})
+        print(table(rows[-1:]).splitlines()[1], flush=True)
     return rows
 
 
-def reading(ours: Ours, theirs: Transformers, rounds: int) -> list[dict]:
+def reading(processes: dict[str, Process], rounds: int) -> list[dict]:
     """A prompt of 1024 tokens, up to the logits of the next."""
     rows = []
+    both = {name: processes[name] for name in ("gptlib", "transformers")}
     for precision in ("fp32", "bf16"):
-        seconds = alternate({"a": ours.reading(precision), "b": theirs.reading(precision)}, rounds)
-        ours_, theirs_ = 1024 / seconds["a"], 1024 / seconds["b"]
-        row = {"prompt of 1024": precision, "gptlib tok/s": ours_, "transformers tok/s": theirs_}
-        rows.append(row | {"x transformers": ours_ / theirs_})
-    return rows
-
-
-def long_context(ours: Ours) -> list[dict]:
-    """Milliseconds of a token at two places of one long text, and whether memory grows on the way."""
-    rows = []
-    for precision, model in ours.models.items():
-        process, seconds, memory = psutil.Process(), [], []
-        start = time.perf_counter()
-        for _ in generate_tokens(model, ids_of(1, PROMPT), 940, top_k=TOP_K):
-            now = time.perf_counter()
-            seconds.append(now - start)
-            memory.append(process.memory_info().rss)
-            start = time.perf_counter()
-        early, late = (1000 * statistics.median(seconds[k - PROMPT : k - PROMPT + 50]) for k in (50, 900))
-        growth = (memory[-1] - memory[1]) / 1e6
-        row = {"one text of 956": precision, "ms at 50": early, "ms at 900": late, "late / early": late / early}
-        rows.append(row | {"memory grows MB": growth})
+        ours, theirs = (1024 / s for s in in_turns(both, rounds, "reading", precision).values())
+        row = {"prompt of 1024": precision, "gptlib tok/s": ours, "transformers tok/s": theirs}
+        rows.append(row | {"x transformers": ours / theirs})
     return rows
 
 
@@ -230,6 +266,7 @@ def figure(rows: list[dict], peers: list[str]):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tokens", type=int, nargs="+", default=[128, 512], help="how many new tokens")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32], help="texts at once; 1 beyond the first")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each, of which the median counts")
     parser.add_argument(
         "--ctranslate2",
@@ -243,24 +280,28 @@ def main() -> None:
     warnings.simplefilter("ignore")
     found = machine()
     print(describe(found), "\n")
-    torch.manual_seed(0)
-    model = GPTModel(GPT2_CONFIGS["124M"]).eval()
-    with tempfile.TemporaryDirectory(prefix="gptlib-bench-") as folder:
-        export_to_huggingface(model, Path(folder) / "hf")
-        peers: dict[str, object] = {"transformers": Transformers(Path(folder) / "hf")}
-        with contextlib.suppress(ImportError):
-            peers["CTranslate2"] = CTranslate2(Path(folder) / "hf", Path(folder))
-        ours = Ours(model)
-        reads = found["read_GB_s"] * 1e9
-        rows = [row for n in options.tokens for row in writing(ours, peers, n, options.rounds, reads)]
+    with tempfile.TemporaryDirectory(prefix="gptlib-bench-") as name:
+        folder = Path(name)
+        ours = Process(Ours)
+        ours.call("export", folder / "hf")
+        processes = {"gptlib": ours, "transformers": Process(Transformers, folder / "hf")}
+        if importlib.util.find_spec("ctranslate2"):
+            processes["CTranslate2"] = Process(CTranslate2, folder / "hf", folder)
+        rows = []
+        for n in options.tokens:
+            batches = options.batches if n == options.tokens[0] else [1]
+            cases = [(precision, batch) for precision in PRECISIONS for batch in batches]
+            rows += writing(processes, n, cases, options.rounds, found["read_GB_s"] * 1e9)
         tables = {
             "writing": rows,
-            "reading": reading(ours, peers["transformers"], options.rounds),
-            "long_context": long_context(ours),
+            "reading": reading(processes, options.rounds),
+            "long_context": [{"one text of 956": p} | ours.call("long_context", p) for p in PRECISIONS],
             "quality": quality(),
         }
+        for process in processes.values():
+            process.pool.shutdown()
     print("\n", *(f"\n{table(rows)}\n" for rows in tables.values()), sep="")
-    save("generation", found, tables, figure(rows, list(peers)))
+    save("generation", found, tables, figure(rows, list(processes)[1:]))
 
 
 if __name__ == "__main__":

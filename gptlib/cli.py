@@ -17,6 +17,8 @@ COMMANDS = {
     "generate": "continue a prompt with a trained model",
     "evaluate": "say how good a model is: loss, bits per byte, questions, continuations",
     "compare": "compare tokenizers: models of one size on the same text, in one table",
+    "finetune": "teach a trained model to follow instructions, whole or with LoRA",
+    "chat": "talk with a model that follows instructions",
     "download": "fetch the official GPT-2 weights, from OpenAI or Hugging Face",
     "export": "turn a model into a folder that Hugging Face's transformers loads",
     "exercises": "list the book's exercises and what you have done",

@@ -16,8 +16,8 @@ from torch import Tensor
 QUERIES = 256
 """Queries of a block: their scores stay near the processor, and later blocks' keys are not multiplied in vain."""
 
-MANY_KEYS = 100_000
-"""Numbers in the keys from which batched products are worth their calls in decoding."""
+MANY_KEYS = range(100_000, 8_000_000)
+"""Numbers in the keys for which one query goes without the fused kernel: fewer take no time, more fit no cache."""
 
 _MARGIN = 0.85  # batched products must take less than this share of the fused kernel's time
 
@@ -35,7 +35,7 @@ def fast_attention(
         with torch.autocast("cpu", enabled=False):  # which would make the softmax's input float32
             if is_causal and (drop_rate or (in_bf16 and batched_pays(False))):
                 return in_blocks(q, k, v, drop_rate)
-            if q.shape[2] == 1 and in_bf16 and not drop_rate and k.numel() > MANY_KEYS and batched_pays(True):
+            if q.shape[2] == 1 and in_bf16 and not drop_rate and k.numel() in MANY_KEYS and batched_pays(True):
                 return of_one_query(q, k, v)
     return F.scaled_dot_product_attention(q, k, v, mask, drop_rate, is_causal)
 
@@ -56,10 +56,12 @@ def in_blocks(q: Tensor, k: Tensor, v: Tensor, drop_rate: float = 0.0) -> Tensor
 
 
 def of_one_query(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attention of one new position, q (B, H, 1, D), to all that are cached."""
-    B, H, _, D = k.shape
-    scores = k.flatten(0, 1) @ (q * D**-0.5).view(B * H, D, 1)  # (B * H, S, 1): the keys are read in their order
-    return (scores.softmax(dim=1).transpose(1, 2) @ v.flatten(0, 1)).view(B, H, 1, D)
+    """Attention of one new position, q (B, H, 1, D), to all that are cached.
+
+    Not by matrix products: oneDNN compiles one for each new size, and here the size is another at every token.
+    """
+    scores = (k * (q * q.shape[-1] ** -0.5)).sum(dim=-1)  # (B, H, S)
+    return (scores.softmax(dim=-1)[..., None] * v).sum(dim=2, keepdim=True)  # (B, H, 1, D)
 
 
 _pays: dict[bool, bool] = {}

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from gptlib.checks import whole_number
 from gptlib.datasets import collate_padded
 from gptlib.generation import generate_text
 from gptlib.history import History
@@ -47,16 +48,115 @@ def finetune(
     Raises what `InstructionDataset`, `add_lora` and `train` raise.
     """
     config = config or TrainingConfig()
-    parts = [
+    datasets = [
         InstructionDataset(part, tokenizer, model.config.context_length, template, packing=packing)
         for part in (entries, validation)
         if part
     ]
-    train_loader, val_loader, *_ = *(instruction_loader() for part in parts), None
+    loaders = [instruction_loader(dataset, config.batch_size, shuffle=i == 0) for i, dataset in enumerate(datasets)]
     if verbose:
-        print(*(note for part in parts for note in part.notes()), sep="\n")
+        for note in (note for dataset in datasets for note in dataset.notes()):
+            print(note)
     if lora is not None:
         torch.manual_seed(config.seed)
         add_lora(model, lora)
-    options = {"tokenizer": tokenizer, "out": out, "resume": resume, "notes": notes}
-    return train(model, train_loader, val_loader, config, **options, on_evaluation=on_evaluation, verbose=verbose)
+    files = {"out": out, "resume": resume, "notes": notes}
+    return train(
+        model, *loaders, config=config, tokenizer=tokenizer, **files, on_evaluation=on_evaluation, verbose=verbose
+    )
+
+
+def instruction_loader(dataset: InstructionDataset, batch_size: int, shuffle: bool = True) -> DataLoader:
+    """Batches of entries, each padded to its longest; shuffled, an epoch leaves out those that fill no last batch.
+
+    The order of an epoch is a function of the seed and its number in `train`, as of any loader of PyTorch's.
+    """
+    # BatchOrder would be moved on by each evaluation of the training loss: it reads passes of its own.
+    return DataLoader(
+        dataset,
+        min(batch_size, len(dataset)),
+        shuffle=shuffle,
+        drop_last=shuffle,
+        collate_fn=partial(collate_padded, pad_id=dataset.pad_id),
+    )
+
+
+def answer(
+    model: GPTModel,
+    tokenizer: Tokenizer,
+    prompt: str | Instruction,
+    template: str | Template = "chat",
+    max_new_tokens: int = 100,
+    **options,
+) -> str:
+    """What the model says to an instruction, without the white space around it: `answers` for one of them."""
+    return answers(model, tokenizer, [prompt], template, max_new_tokens, **options)[0]
+
+
+def answers(
+    model: GPTModel,
+    tokenizer: Tokenizer,
+    prompts: Sequence[str | Instruction],
+    template: str | Template = "chat",
+    max_new_tokens: int = 100,
+    *,
+    batch_size: int = 64,
+    **options,
+) -> list[str]:
+    """What the model says to each instruction, without the white space around it, in the order of the prompts.
+
+    An answer ends at <|endoftext|>, after max_new_tokens, or where the model's context does. options: those of
+    `generate`; without a temperature, each token is the likeliest.
+    Raises ValueError for a prompt that leaves no room for an answer, and where an option makes no sense.
+    """
+    whole_number("batch_size", batch_size, 1)
+    template, context = find_template(template), model.config.context_length
+    texts = [template.prompt(Instruction(p, "") if isinstance(p, str) else p) for p in prompts]
+    lengths = [len(tokenizer.encode(text)) for text in texts]
+    if texts and max(lengths) >= context:
+        place = lengths.index(max(lengths))
+        raise ValueError(
+            f"Prompt {place + 1} has {lengths[place]} tokens in its template, and the model sees {context}, so that no "
+            "answer fits; give a shorter one, or leave it out."
+        )
+    said = {}
+    for places in _batches(lengths, context - max_new_tokens, batch_size):
+        room = min(max_new_tokens, context - max(lengths[i] for i in places))
+        batch = [texts[i] for i in places]
+        written = generate_text(model, tokenizer, batch, room, **{"temperature": 0.0} | options)
+        said |= {i: whole[len(texts[i]) :].strip() for i, whole in zip(places, written, strict=True)}
+    return [said[i] for i in range(len(texts))]
+
+
+def _batches(lengths: list[int], longest: int, batch_size: int) -> list[list[int]]:
+    """Places of prompts of about the same length; each that is over `longest` alone, as it has a room of its own."""
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    n = sum(length <= longest for length in lengths)
+    return [order[i : min(i + batch_size, n)] for i in range(0, n, batch_size)] + [[i] for i in order[n:]]
+
+
+def exact_match(
+    model: GPTModel,
+    tokenizer: Tokenizer,
+    entries: Sequence[Instruction],
+    template: str | Template = "chat",
+    *,
+    batch_size: int = 64,
+) -> dict[str, float]:
+    """For each task, the share of its entries that the model answers to the letter, white space around apart.
+
+    Answers are greedy. An entry whose prompt leaves no room for an answer is not answered. Entries without a task are
+    those of the task "".
+    """
+    template, context = find_template(template), model.config.context_length
+    by_task: dict[str, list[Instruction]] = {}
+    for entry in entries:
+        by_task.setdefault(entry.task, []).append(entry)
+    shares = {}
+    for task, of_task in sorted(by_task.items()):
+        asked = [entry for entry in of_task if len(tokenizer.encode(template.prompt(entry))) < context]
+        longest = max((len(tokenizer.encode(template.answer(entry.output))) for entry in asked), default=0)
+        said = answers(model, tokenizer, asked, template, longest + 1, batch_size=batch_size)
+        right = [text == entry.output.strip() for text, entry in zip(said, asked, strict=True)]
+        shares[task] = sum(right) / len(of_task)
+    return shares

@@ -111,7 +111,7 @@ def generate_tokens(
 
     modules = list(model.modules())
     for _ in range(max_new_tokens):
-        with eval_mode(modules):  # not around the loop: whoever leaves the stream half read gets the model back as it was
+        with eval_mode(modules):  # not around the loop: a stream left half read leaves the model as it was
             logits = next_logits(model, ids, cache, padding)[:, :vocab_size]  # (B, V)
         token = draw(logits, temperature, top_k, top_p, generator)  # by next_token_probabilities, only faster
         if eos_id is not None:

@@ -62,7 +62,7 @@ def test_what_was_asked_is_not_measured(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("ratio", "chosen"), [(0.2, "fp32"), (1.0, "fp32"), (1.4, "fp32"), (2.0, "bf16"), (8.0, "bf16")]
+    ("ratio", "chosen"), [(0.2, "fp32"), (1.0, "fp32"), (1.2, "fp32"), (1.4, "bf16"), (2.0, "bf16"), (8.0, "bf16")]
 )
 def test_auto_follows_the_measurement_and_says_it(monkeypatch, ratio, chosen):
     asked = []

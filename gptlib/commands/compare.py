@@ -89,7 +89,7 @@ COLUMNS = {  # the heading in two lines, and what stands under it
 
 
 def table(rows: Sequence[ComparisonRow]) -> list[str]:
-    """The lines of the table, and what a star in it means."""
+    """The lines of the table, and what one has to know to read them."""
     columns = [[*heading, *map(cell, rows)] for heading, cell in COLUMNS.items()]
     widths = [max(map(len, column)) for column in columns]
     lines = []
@@ -99,4 +99,5 @@ def table(rows: Sequence[ComparisonRow]) -> list[str]:
     charged = [f"{row.charged_bits_per_byte:.3f} of {row.tokenizer}'s" for row in rows if row.charged_bits_per_byte]
     if charged:
         lines.append(f"* loses text: of the bits a byte, {', '.join(charged)} are the 8 charged for each lost byte")
+    lines.append("writing slows down where a prompt with its continuation outgrows the context")
     return lines

@@ -4,8 +4,6 @@ Short forms: -B batch_size, -l learning_rate, -c context_length, -e emb_dim, -H 
 -g generate. Any other field: --model.FIELD VALUE or --training.FIELD VALUE.
 """
 
-import shutil
-import sys
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +12,17 @@ import torch
 from torch.utils.data import DataLoader
 
 from gptlib.checkpoints import load_checkpoint
+from gptlib.commands.running import (
+    draw_losses,
+    one_length,
+    program,
+    resumed_defaults,
+    say_best,
+    unset,
+    value_of,
+    with_recipe_found,
+    written_out,
+)
 from gptlib.corpus import Corpus, load_corpus
 from gptlib.datasets import create_dataloader
 from gptlib.evaluation import evaluate_loss, perplexity
@@ -21,7 +30,6 @@ from gptlib.files import project_root
 from gptlib.generation import generate_text
 from gptlib.history import History
 from gptlib.model import GPT_CONFIG_SMALL, GPTConfig, GPTModel
-from gptlib.resuming import load_training_state
 from gptlib.run_files import best_path, find_checkpoint, last_path
 from gptlib.training import TrainingConfig, train
 from gptlib.weights.loading import load_model
@@ -87,63 +95,28 @@ def add_arguments(parser) -> None:
 
 def expand(arguments: list[str], parser) -> list[str]:
     """Short forms written out, recipes found by name, and the options of a run to resume as the new defaults."""
-    arguments = with_consequences([written_out(argument) for argument in arguments])
+    arguments = with_consequences([written_out(argument, SHORT) for argument in arguments])
     resumed = value_of("--resume", arguments)
     if resumed is not None:
-        content = load_training_state(find_checkpoint(resumed))
-        notes = content["training"].get("notes") or {}
-        defaults = {f"training.{k}": v for k, v in content["training"]["config"].items()}
-        parser.set_defaults(defaults | {k: v for k, v in notes.items() if k in ("data", "ratios", "stride", "window")})
+        parser.set_defaults(resumed_defaults(resumed, ("data", "ratios", "stride", "window")))
     return with_recipe(arguments)
-
-
-def written_out(argument: str) -> str:
-    """Example: "-B" -> "--training.batch_size", and "-B16" or "-B=16" -> "--training.batch_size=16" """
-    short, value = argument[:2], argument[2:].removeprefix("=")
-    if short not in SHORT:
-        return argument
-    return f"{SHORT[short]}={value}" if value else SHORT[short]
 
 
 def with_consequences(arguments: list[str]) -> list[str]:
     """The arguments, with what of a recipe can't hold any longer beside them set back to nothing."""
-    given = {name for name in ("--tokenizer", "--vocab-size", "--stride") if value_of(name, arguments)}
-    given |= {name for name in ("--training.epochs", "--training.max_steps") if value_of(name, arguments)}
+    given = {name for name in ("--tokenizer", "--stride", "--vocab-size") if value_of(name, arguments)}
     if "--tokenizer" in given:
         arguments = unset("--vocab-size", arguments, given)  # the recipe's size is for another tokenizer
-    if "--training.epochs" in given:
-        arguments = unset("--training.max_steps", arguments, given)
+    if value_of("--training.epochs", arguments):
         arguments = unset("--stride", arguments, given)  # an epoch is once over the text
-    elif "--training.max_steps" in given:
-        arguments = unset("--training.epochs", arguments, given)
-    return arguments
-
-
-def unset(name: str, arguments: list[str], given: set[str]) -> list[str]:
-    return arguments if name in given else [*arguments, name, "null"]
+    return one_length(arguments)
 
 
 def with_recipe(arguments: list[str]) -> list[str]:
     """The arguments, with the path of a recipe that is named, and with that of `quick` where a new run has none."""
-    config, folder = value_of("--config", arguments), project_root() / "configs"
-    if config is None:
-        fresh = value_of("--resume", arguments) is None and value_of("--init", arguments) is None
-        quick = folder / "quick.yaml"
-        return ["--config", str(quick), *arguments] if fresh and quick.is_file() else arguments
-    recipe = folder / f"{Path(config).stem}.yaml"
-    if Path(config).exists() or not recipe.is_file():
-        return arguments
-    return [str(recipe) if a == config else a.replace(f"--config={config}", f"--config={recipe}") for a in arguments]
-
-
-def value_of(option: str, arguments: list[str]) -> str | None:
-    """The value that follows an option in the arguments, or stands behind its "="."""
-    for argument, following in zip(arguments, [*arguments[1:], None], strict=True):
-        if argument == option:
-            return following
-        if argument.startswith(f"{option}="):
-            return argument.partition("=")[2]
-    return None
+    fresh = all(value_of(name, arguments) is None for name in ("--config", "--resume", "--init"))
+    quick = project_root() / "configs" / "quick.yaml"
+    return ["--config", str(quick), *arguments] if fresh and quick.is_file() else with_recipe_found(arguments)
 
 
 def run(options, parser) -> int:
@@ -197,30 +170,16 @@ def run(options, parser) -> int:
 
 def report(history: History, model: GPTModel, test_loader: DataLoader | None, out: Path | None) -> None:
     """Say how good the best model is, draw the loss curve, and tell what to do next."""
-    best = history.best
-    if best:
-        loss = best["val_loss"] if best["val_loss"] is not None else best["train_loss"]
-        print(f"Best loss {loss:.4f} (perplexity {perplexity(loss):.2f}) at step {best['step']}.")
+    say_best(history)
     if test_loader is not None and not history.interrupted:
         loss = evaluate_loss(model, test_loader)
         print(f"On the test part, which it has never seen: {loss:.4f} (perplexity {perplexity(loss):.2f}).")
     if out is None:
         return
-    from gptlib import plots  # only here, because matplotlib takes a while to load
-
-    plots.save_figure(plots.plot_losses(history), out.with_suffix(".png"))
-    print(f"Model: {out}\nLoss curve: {out.with_suffix('.png')}, its numbers: {out.with_suffix('.csv')}")
+    draw_losses(history, out)
     if history.interrupted:
         print(f"Finish the run: {program()} train --resume {last_path(out)}")
     print(f'Let it write: {program()} generate --load {out} --prompt "..."')
-
-
-def program() -> str:
-    """How `gptlib` is called from here: by its name, or by its path where the environment isn't activated."""
-    if shutil.which("gptlib"):
-        return "gptlib"
-    path = Path(sys.executable).parent / "gptlib"
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def loaders(corpus: Corpus, window: int, stride: int | None, config: TrainingConfig) -> tuple:

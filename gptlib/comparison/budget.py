@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from gptlib.checkpoints import empty_model
 from gptlib.checks import whole_number
+from gptlib.generation import check_sampling
 from gptlib.model import GPTConfig, GPTModel
 
 WIDTHS = (8, 4096)
@@ -38,6 +39,7 @@ class ComparisonConfig:
         for name in ("parameters", "epochs", "context_length", "n_layers", "batch_size", "continuations"):
             whole_number(name, getattr(self, name), 1)
         whole_number("seed", self.seed, 0)
+        check_sampling(1, self.temperature, None, None)
 
 
 def shape_for(vocab_size: int, config: ComparisonConfig) -> GPTConfig:

@@ -107,7 +107,7 @@ def trained(contender: Contender, config: ComparisonConfig) -> tuple[GPTModel, H
         epochs=config.epochs,
         batch_size=config.batch_size,
         learning_rate=config.learning_rate,
-        optimizer="muon",  # with AdamW, one pass is too short for characters to get beyond pairs of them
+        optimizer="muon",  # after one pass char needs 2.3 bits a byte, with AdamW (at 4e-3) 3.3
         precision="fp32",
         eval_interval=len(contender.windows) * config.epochs,
         eval_batches=1,

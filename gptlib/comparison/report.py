@@ -42,7 +42,7 @@ class ComparisonRow:
     """8 bits for each byte that the tokens don't give back; 0 for a tokenizer that loses nothing."""
     bleu: float
     characters_per_second: float
-    """Of the continuations, 16 written at a time."""
+    """Of the continuations, 16 written at a time. What outgrows the context is slow: nothing of it can be cached."""
     sample: str
     """The first continuation."""
 

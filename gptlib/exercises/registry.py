@@ -29,6 +29,8 @@ CHAPTERS = (
     Chapter(5, "Training", "training"),
     Chapter(6, "Generation", "generation"),
     Chapter(7, "Pretrained weights", "pretrained_weights"),
+    Chapter(8, "Fine-tuning", "finetuning"),
+    Chapter(9, "Evaluation", "evaluation"),
     Chapter(10, "Speed", "speed"),
 )
 

@@ -7,9 +7,11 @@ particular thing. `base` holds the style, `checks` what arguments must be, `labe
 from gptlib.plots.attention import plot_attention, plot_computed_keys, plot_heads, plot_masks, plot_split
 from gptlib.plots.bars import plot_bar_groups, plot_bars, plot_parameter_shares
 from gptlib.plots.base import save_figure
+from gptlib.plots.batches import plot_batches, plot_targets
 from gptlib.plots.cells import plot_broadcasting, plot_tensor, plot_token_rows
 from gptlib.plots.comparison import plot_tokenizers
 from gptlib.plots.descent import plot_agreement, plot_clipping, plot_descent, plot_fit, plot_paths
+from gptlib.plots.judging import plot_token_costs
 from gptlib.plots.lines import plot_line_panels, plot_lines
 from gptlib.plots.losses import LiveLosses, plot_learning_rate, plot_loss_curves, plot_losses, plot_sweep
 from gptlib.plots.matrices import plot_lookup, plot_matrices, plot_matrix
@@ -31,6 +33,7 @@ __all__ = [
     "plot_bar_groups",
     "plot_bars",
     "plot_batch_order",
+    "plot_batches",
     "plot_broadcasting",
     "plot_clipping",
     "plot_computed_keys",
@@ -56,8 +59,10 @@ __all__ = [
     "plot_running_sum",
     "plot_split",
     "plot_sweep",
+    "plot_targets",
     "plot_tensor",
     "plot_time_shares",
+    "plot_token_costs",
     "plot_token_counts",
     "plot_token_rows",
     "plot_tokenizers",

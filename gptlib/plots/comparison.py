@@ -8,13 +8,14 @@ from matplotlib.axes import Axes
 from gptlib.plots.bars import plot_bars
 from gptlib.plots.base import ORANGE, in_style, new_panels
 
+SHARE, COUNT = "{:.0%}", "{:,.0f}"
 PANELS = {  # column: (title, how its numbers are written)
     "bits_per_byte": ("bits a byte (less is better)", "{:.2f}"),
     "bleu": ("BLEU (more is better)", "{:.1f}"),
-    "embedding_share": ("share of embeddings", "{:.0%}"),
-    "context_bytes": ("context in bytes", "{:,.0f}"),
-    "training_bytes_per_second": ("training, bytes a second", "{:,.0f}"),
-    "characters_per_second": ("writing, characters a second", "{:,.0f}"),
+    "embedding_share": ("share of embeddings", SHARE),
+    "context_bytes": ("context in bytes", COUNT),
+    "training_bytes_per_second": ("training, bytes a second", COUNT),
+    "characters_per_second": ("writing, characters a second", COUNT),
 }
 
 
@@ -35,7 +36,8 @@ def plot_tokenizers(rows: Sequence[Mapping[str, Any]], axes: Sequence[Axes] | No
         plot_bars({row["tokenizer"]: row[column] for row in rows}, ax, title=title, form=form)
         ax.margins(x=0.3)
         ax.locator_params(axis="x", nbins=4)
-    axes[2].xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        if form in (SHARE, COUNT):
+            ax.xaxis.set_major_formatter(lambda value, _, form=form: form.format(value))
     charges = {place: row["charged_bits_per_byte"] for place, row in enumerate(rows) if row["charged_bits_per_byte"]}
     if charges:
         left = [rows[place]["bits_per_byte"] - charge for place, charge in charges.items()]

@@ -27,6 +27,7 @@ MASKS = {"m": (np.eye(2) > 0, "ab"), "n": (np.ones((3, 3)) > 0, ["a long one", "
 COLUMNS = ("bits_per_byte", "bleu", "embedding_share", "context_bytes", "training_bytes_per_second")
 NUMBERS = dict.fromkeys((*COLUMNS, "characters_per_second"), 0.5)
 COMPARED = [{"tokenizer": name, "charged_bits_per_byte": 0.2, **NUMBERS} for name in ("word", "sentencepiece")]
+BATCH = ([[-100, 3, 4], [-100, 5, -100]], [[True, True, True], [True, True, False]])
 COUNTS = {"small": {"tables": 60, "blocks": 40}, "large": {"tables": 10, "blocks": 990}}
 
 
@@ -40,6 +41,7 @@ FIGURES = {  # name: (draw(**{"ax": Axes} or {"axes": list of Axes}), number of 
     "bar_groups": (lambda **to: plots.plot_bar_groups({"a": [0.5, 0.5], "b": [0, 1]}, "xy", ylabel="y", **to), 0),
     "bars": (lambda **to: plots.plot_bars({"one": 1.0, "half": 0.5}, level=(0.7, "chance"), xlabel="x", **to), 0),
     "batch_order": (lambda **to: plots.plot_batch_order([[0, 1], [1, 0]], 1, **to), 0),
+    "batches": (lambda **to: plots.plot_batches({"one": BATCH, "two": BATCH}, **to), 2),
     "broadcasting": (lambda **to: plots.plot_broadcasting([[10], [20]], [1, 2, 3], **to), 0),
     "clipping": (lambda **to: plots.plot_clipping([[3, 4], [0.1, 0]], [[0.6, 0.8], [0.1, 0]], 1.0, **to), 0),
     "computed_keys": (lambda **to: plots.plot_computed_keys(3, 4, **to), 2),
@@ -65,8 +67,10 @@ FIGURES = {  # name: (draw(**{"ax": Axes} or {"axes": list of Axes}), number of 
     "running_sum": (lambda **to: plots.plot_running_sum(BEFORE, decode, 0.8, **to), 0),
     "split": (lambda **to: plots.plot_split(SPLIT, **to), 2),
     "sweep": (lambda **to: plots.plot_sweep([1e-4, 3e-4, 1e-3, 3e-3, 1e-2], [4, 3, 2, 3, 4], **to), 0),
+    "targets": (lambda **to: plots.plot_targets(["a", " b", "c"], [None, "c", "$"], end="$", **to), 0),
     "tensor": (lambda **to: plots.plot_tensor(torch.zeros(2, 1, 3), title="two", **to), 0),
     "time_shares": (lambda **to: plots.plot_time_shares({"a": {"x": 1, "y": 3}, "b": {"y": 2}}, **to), 2),
+    "token_costs": (lambda **to: plots.plot_token_costs(["The", b" mill", "\n"], [1, 2, 9], title="t", **to), 0),
     "token_counts": (lambda **to: plots.plot_token_counts([1, 2, 2, 3], decode, **to), 0),
     "token_rows": (lambda **to: plots.plot_token_rows(["ab", "cd"], [["new", "end"], ["prompt", "padding"]], **to), 0),
     "tokenizers": (lambda **to: plots.plot_tokenizers(COMPARED, **to), 6),
@@ -158,6 +162,14 @@ BAD = {
     "groups of nothing": (lambda: plots.plot_bar_groups({}, "xy"), "0 rows of bars"),
     "groups of another size": (lambda: plots.plot_bar_groups({"a": [1.0]}, "xy"), "1 values in 'a'", "2 labels"),
     "no batch": (lambda: plots.plot_batch_order([], 3), "no batch", "pass one"),
+    "no batch of rows": (lambda: plots.plot_batches({}), "nothing to draw"),
+    "a mask of another batch": (
+        lambda: plots.plot_batches({"a": ([[1, 2]], [[True]])}),
+        "'a'",
+        "(1, 2)",
+        "(1, 1)",
+        "pass",
+    ),
     "shapes that don't fit": (lambda: plots.plot_broadcasting([1, 2, 3], [1, 2]), "(3,)", "(2,)", "equal"),
     "a sum in three dimensions": (lambda: plots.plot_broadcasting(np.zeros((2, 2, 2)), [1, 2]), "two dimensions"),
     "gradients of three weights": (lambda: plots.plot_clipping([[1, 2, 3]], [[1, 2, 3]], 1.0), "(1, 3)", "(n, 2)"),
@@ -226,6 +238,7 @@ BAD = {
     "a sweep without losses": (lambda: plots.plot_sweep([1, 2], [1]), "1 losses and 2 rates"),
     "a rate of zero": (lambda: plots.plot_sweep([0, 2], [1, 1]), "reaches 0", "above 0"),
     "a sweep of NaN": (lambda: plots.plot_sweep([1], [float("nan")]), "none is a number", "try"),
+    "targets of other inputs": (lambda: plots.plot_targets(["a"], []), "1 inputs", "0 targets", "pass as many"),
     "four dimensions": (lambda: plots.plot_tensor(np.zeros((1, 1, 1, 1))), "(1, 1, 1, 1)", "1, 2 or 3 dimensions"),
     "no job": (lambda: plots.plot_time_shares({}), "nothing to draw"),
     "a job without time": (lambda: plots.plot_time_shares({"a": {"x": 0.0}}), "'a'", "above 0"),

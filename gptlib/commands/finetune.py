@@ -1,0 +1,205 @@
+"""Teach a trained model to follow instructions, and say how many it follows before and after.
+
+DATA has the entries to learn from: a .json or .jsonl file in Alpaca's format, a folder of them, or a folder saved by
+Hugging Face's datasets. --lora trains an adapter and leaves the model's own weights alone, and so does any
+--lora.FIELD VALUE, as --lora.rank 4. Short forms: -B batch_size, -l learning_rate. Any other option of the training:
+--training.FIELD VALUE.
+"""
+
+from collections import Counter
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from gptlib.checkpoints import Checkpoint, load_checkpoint
+from gptlib.commands.running import (
+    draw_losses,
+    one_length,
+    program,
+    resumed_defaults,
+    say_best,
+    value_of,
+    with_recipe_found,
+    written_out,
+)
+from gptlib.devices import pick_device
+from gptlib.files import project_root
+from gptlib.finetuning import exact_match, finetune
+from gptlib.history import History
+from gptlib.instructions import Instruction, Reading, find_template, read_instructions, split_entries
+from gptlib.lora import active_adapter
+from gptlib.lora_config import LoRAConfig
+from gptlib.lora_files import save_adapter
+from gptlib.model import GPTModel
+from gptlib.run_files import best_path, find_checkpoint, last_path
+from gptlib.training import TrainingConfig
+from gptlib.weights.loading import load_model
+
+USAGE = "gptlib finetune --load FILE [--data FILE.json] [--lora] [--config FILE.yaml] [--out FILE.pth] [OPTIONS]"
+
+DEFAULT = "trained_gpt2.pth"
+
+SHORT = {"-B": "--training.batch_size", "-l": "--training.learning_rate"}
+
+KEPT = ("data", "held_out", "ratio", "template", "bad", "packing")
+"""Options that a run notes, for the one that resumes it."""
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("--config", action="config", help="a recipe: a YAML file, or a name in configs/: instructions")
+    parser.add_argument(
+        "--load",
+        type=str | None,
+        default=None,
+        help="a checkpoint file, a folder (its newest model, or one of Hugging Face's or OpenAI's kind), a name in "
+        "model_weights/, or an official size: 124M, 355M, 774M, 1558M (default: trained_gpt2.pth)",
+    )
+    parser.add_argument("--data", type=str | None, default=None, help="the entries (default: data/instructions.json)")
+    parser.add_argument(
+        "--held-out",
+        type=str | None,
+        default=None,
+        help="entries to test on (default: NAME_held_out.json beside NAME.json, where it is; else the validation part)",
+    )
+    parser.add_argument("--ratio", type=float, default=0.05, help="share of the entries for validation")
+    parser.add_argument("--bad", default="refuse", help="what to do at an entry that is no good: refuse, or skip it")
+    parser.add_argument("--template", default="chat", help="how an entry is written out: chat, or alpaca (longer)")
+    parser.add_argument("--packing", action="store_true", help="several short entries in one window: less padding")
+    parser.add_argument("--use-lora", action="store_true", help="train an adapter (short: --lora)")
+    parser.add_argument("--resume", type=str | None, default=None, help="finish the run of this .last.pth")
+    parser.add_argument(
+        "--out", type=str | None, default=None, help="where the model goes (default: a name made from that of --load)"
+    )
+    parser.add_argument("--no-save", action="store_true", help="write no file at all")
+    parser.add_class_arguments(LoRAConfig, "lora")
+    parser.add_class_arguments(TrainingConfig, "training")
+    parser.set_defaults({"training.learning_rate": 1e-4})
+
+
+def expand(arguments: list[str], parser) -> list[str]:
+    """Short forms written out, recipes found by name, and the options of a run to resume as the new defaults."""
+    arguments = one_length([written_out(argument, SHORT) for argument in arguments])
+    arguments = ["--use-lora" if argument == "--lora" else argument for argument in arguments]
+    if any(argument.startswith("--lora.") for argument in arguments):
+        arguments = [*arguments, "--use-lora"]
+    resumed = value_of("--resume", arguments)
+    if resumed is not None:
+        parser.set_defaults(resumed_defaults(resumed, KEPT))
+    return with_recipe_found(arguments)
+
+
+def run(options, parser) -> int:
+    if options.resume and (options.load or options.use_lora):
+        parser.error("--resume finishes an old run with the model it has; leave --load and --lora out")
+    if options.bad not in ("refuse", "skip"):
+        parser.error(f"--bad {options.bad} is unknown; give refuse or skip")
+    # Made here, because a value that makes no sense is wrong use of the command.
+    try:
+        config, template = TrainingConfig(**vars(options.training)), find_template(options.template)
+        lora = LoRAConfig(**vars(options.lora)) if options.use_lora else None
+    except ValueError as error:
+        parser.error(str(error))
+
+    out = None if options.no_save else output_path(options)
+    training, validation, held_out = read_entries(options)
+    loaded = load(options)
+    before = scores_before(options, loaded, held_out)
+    if config.sample_prompt == TrainingConfig.sample_prompt:
+        config = replace(config, sample_prompt=template.prompt(validation[0]))
+    history = finetune(
+        loaded.model,
+        loaded.tokenizer,
+        training,
+        validation,
+        config,
+        template=template,
+        lora=lora,
+        packing=options.packing,
+        out=out,
+        resume=find_checkpoint(options.resume) if options.resume else None,
+        notes={name: vars(options)[name] for name in KEPT} | {"before": before},
+    )
+    best = load_checkpoint(out, loaded.model.device).model if out else loaded.model  # it need not be the last
+    say_best(history)
+    if before and not history.interrupted:
+        after = exact_match(best, loaded.tokenizer, held_out, template)
+        print("\n".join(table(before, after, Counter(entry.task for entry in held_out))))
+    if out:
+        say_files(history, best, out, template.name)
+    return 130 if history.interrupted else 0
+
+
+def output_path(options) -> Path:
+    """The file asked for, that of the resumed run, or model_weights/tales-instructions-2026.11.21_093000.pth.
+
+    Raises ValueError where an adapter lies beside it, which would be lost.
+    """
+    if options.resume:
+        return Path(options.out or best_path(find_checkpoint(options.resume)))
+    date = datetime.now().strftime("%Y.%m.%d_%H%M%S")
+    name = f"{Path(options.load or DEFAULT).stem}-{'lora' if options.use_lora else 'instructions'}-{date}.pth"
+    out = Path(options.out or project_root() / "model_weights" / name)
+    if options.use_lora and adapter_folder(out).exists():
+        raise ValueError(
+            f"'{adapter_folder(out)}' is there already, and its adapter would be lost; move it, or give another --out."
+        )
+    return out
+
+
+def adapter_folder(out: Path) -> Path:
+    """Where the adapter of the model in `out` goes: a.pth -> a.adapter."""
+    return out.with_suffix(".adapter")
+
+
+def read_entries(options) -> tuple[list[Instruction], list[Instruction], list[Instruction]]:
+    """(to learn from, for validation, to test on), and a word on how many they are and what was skipped."""
+    data = Path(options.data or project_root() / "data" / "instructions.json").expanduser()
+    reading = read_instructions(data, options.bad)
+    training, validation = split_entries(reading.entries, options.ratio)
+    beside = data.with_name(f"{data.stem}_held_out{data.suffix}")
+    test = options.held_out or (beside if beside.is_file() else None)
+    tested = read_instructions(test, options.bad) if test else Reading(validation, [])
+    for skipped in filter(None, (reading.report(), tested.report())):
+        print(skipped)
+    print(
+        f"{len(reading.entries):,} entries of {data.name}: {len(training):,} to learn from, {len(validation):,} for "
+        f"validation; to test on, {len(tested.entries):,} of {Path(test).name if test else 'validation, too'}."
+    )
+    return training, validation, tested.entries
+
+
+def load(options) -> Checkpoint:
+    """The model to train, with its tokenizer, on the device to train it on."""
+    name = find_checkpoint(options.resume) if options.resume else options.load or DEFAULT
+    loaded = load_model(name, pick_device(options.training.device))
+    if loaded.tokenizer is None:
+        raise ValueError(f"'{Path(name).name}' holds no tokenizer that gptlib knows; use another model.")
+    return loaded
+
+
+def scores_before(options, loaded: Checkpoint, held_out: list[Instruction]) -> dict[str, float]:
+    """Exact match per task before the first step; empty where the entries name no tasks."""
+    if options.resume:
+        return ((loaded.training or {}).get("notes") or {}).get("before") or {}
+    if not any(entry.task for entry in held_out):
+        return {}
+    return exact_match(loaded.model, loaded.tokenizer, held_out, options.template)
+
+
+def table(before: dict[str, float], after: dict[str, float], counts: dict[str, int]) -> list[str]:
+    """Lines with the exact match of each task in percent, before and after."""
+    lines = ["Exact match, in percent", f"  {'task':<16} {'before':>7} {'after':>7}  entries"]
+    for task, share in after.items():
+        name = task or "(no task)"
+        lines.append(f"  {name:<16} {100 * before.get(task, 0):>7.1f} {100 * share:>7.1f}  {counts[task]:>7,}")
+    return lines
+
+
+def say_files(history: History, best: GPTModel, out: Path, template: str) -> None:
+    """Write the loss curve and the adapter, if there is one, beside the model; what is where, and what to do next."""
+    draw_losses(history, out)
+    if active_adapter(best):
+        print(f"Adapter: {save_adapter(best, adapter_folder(out))}")
+    if history.interrupted:
+        print(f"Finish the run: {program()} finetune --resume {last_path(out)}")
+    print(f"Talk to it: {program()} chat --load {out} --template {template}")
