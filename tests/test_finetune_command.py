@@ -1,4 +1,4 @@
-"""`gptlib finetune` from entries to a model that answers, whole or with an adapter, and every wrong use in a sentence."""
+"""`gptlib finetune` from entries to a model that answers, whole or with LoRA, and each wrong use in a sentence."""
 
 import json
 import re

@@ -29,7 +29,15 @@ def make_home(home: Path) -> None:
 
 def ignore_untracked(folder: str, names: list[str]) -> list[str]:
     """Of data/ and model_weights/, only what the repository itself brings."""
-    tracked = {"input.txt", "README.md", "LICENSE", "tales.pth"}
+    tracked = {
+        "input.txt",
+        "instructions.json",
+        "instructions_held_out.json",
+        "choices.jsonl",
+        "README.md",
+        "LICENSE",
+        "tales.pth",
+    }
     return [n for n in names if Path(folder).name in ("data", "model_weights") and n not in tracked]
 
 

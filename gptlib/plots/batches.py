@@ -37,11 +37,12 @@ def plot_targets(
     """
     if not inputs or len(inputs) != len(targets):
         raise ValueError(f"There are {len(inputs)} inputs and {len(targets)} targets; pass as many, at least one.")
-    ax = new_axes(ax, (1.1 + 0.68 * len(inputs), 1.7))
+    ax = new_axes(ax, (1.1 + 0.5 * len(inputs), 1.6))
     for x, (token, target) in enumerate(zip(inputs, targets, strict=True)):
-        draw_cell(ax, x, 0, token_label(token, 8), PALE_BLUE if target is None else PALE_ORANGE, family=MONO)
+        given = x == 0 or targets[x - 1] is None  # an input is of the answer where it was a target to be learned
+        draw_cell(ax, x, 0, token_label(token, 6), PALE_BLUE if given else PALE_ORANGE, family=MONO)
         face = PALE_GREY if target is None else PALE_GREEN if target == end else PALE_ORANGE
-        text = "−100" if target is None else token_label(target, 8)
+        text = "−100" if target is None else token_label(target, 6)
         draw_cell(ax, x, 1, text, face, family=MONO)
     as_grid(ax, len(inputs), 2)
     ax.set_yticks([0, 1], ["input", "target"])
@@ -69,7 +70,8 @@ def plot_batches(batches: Mapping[str, tuple], axes: Sequence[Axes] | None = Non
     rows = -(-len(pictures) // max(columns, 1))
     axes = new_panels(axes, len(pictures), (3.1 * columns, 0.7 + 2.2 * rows), columns)
     for ax, (title, picture) in zip(axes, pictures.items(), strict=True):
-        ax.pcolormesh(picture, cmap=ListedColormap(list(KINDS.values())), vmin=0, vmax=2, edgecolor="white", lw=0.3)
+        ax.pcolormesh(picture, cmap=ListedColormap(list(KINDS.values())), vmin=0, vmax=2)
+        ax.hlines(range(1, len(picture)), 0, longest, color="white", linewidth=1)
         ax.set(title=title, xlabel="position", ylabel="row", xlim=(0, longest), ylim=(len(picture), 0))
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))

@@ -4,7 +4,7 @@ from matplotlib import colors
 from matplotlib.patches import Rectangle
 
 from gptlib import plots
-from gptlib.plots.base import PALE_GREEN, PALE_GREY, PALE_ORANGE
+from gptlib.plots.base import PALE_BLUE, PALE_GREEN, PALE_GREY, PALE_ORANGE
 
 
 def test_each_position_of_a_batch_is_prompt_learned_or_padding():
@@ -23,3 +23,5 @@ def test_targets_stand_below_their_inputs_and_what_is_not_learned_is_grey():
     assert [text.get_text() for text in ax.texts] == ["User", "−100", ":", "␣Hi", "␣Hi", "<end>"]
     faces = [patch.get_facecolor() for patch in ax.patches if isinstance(patch, Rectangle)]
     assert faces[1::2] == [colors.to_rgba(face) for face in (PALE_GREY, PALE_ORANGE, PALE_GREEN)]
+    # The prompt's last token has a target that is learned, and is of the prompt all the same.
+    assert faces[::2] == [colors.to_rgba(face) for face in (PALE_BLUE, PALE_BLUE, PALE_ORANGE)]
