@@ -43,7 +43,7 @@ def fast_attention(
 def in_blocks(q: Tensor, k: Tensor, v: Tensor, drop_rate: float = 0.0) -> Tensor:
     """Causal attention, `QUERIES` queries at a time, each block with the keys up to its own last."""
     B, H, T, D = q.shape
-    q, k, v = (t.reshape(B * H, T, D) for t in (q, k, v))
+    q, k, v = (t.flatten(0, 1) for t in (q, k, v))  # (B * H, T, D)
     results = []
     for start in range(0, T, QUERIES):
         end = min(start + QUERIES, T)
@@ -52,7 +52,7 @@ def in_blocks(q: Tensor, k: Tensor, v: Tensor, drop_rate: float = 0.0) -> Tensor
         scores = torch.baddbmm(later.expand(B * H, -1, -1), q[:, start:end], keys, alpha=D**-0.5)
         weights = F.dropout(scores.softmax(dim=-1), drop_rate, training=drop_rate > 0)
         results.append(torch.bmm(weights, v[:, :end]))  # (B * H, block, D)
-    return torch.cat(results, dim=1).view(B, H, T, D)
+    return torch.cat(results, dim=1).view(B, H, T, -1)
 
 
 def of_one_query(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

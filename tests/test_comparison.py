@@ -4,6 +4,7 @@ import json
 import math
 import os
 import signal
+from contextlib import contextmanager
 from dataclasses import asdict
 
 import pytest
@@ -20,6 +21,7 @@ from gptlib.corpus import read_text
 from gptlib.datasets import create_dataloader
 from gptlib.evaluation import evaluate_continuations
 from gptlib.files import project_root
+from gptlib.linear import forced
 from gptlib.model import GPTConfig, GPTModel
 from gptlib.tokenizers import train_tokenizer
 from gptlib.tokenizers.words import split_words
@@ -138,6 +140,24 @@ def test_a_tenth_of_each_text_is_held_out(texts):
 # the rows
 
 
+@contextmanager
+def exactly_repeatable():
+    """One thread and one way of multiplying, where each process would try which is the fastest."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with forced("plain"):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _repeatable():
+    with exactly_repeatable():
+        yield
+
+
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory):
     """An uninterrupted comparison: its texts and its rows."""
@@ -231,7 +251,6 @@ def killable_comparison(connection, texts, path):
     """The comparison, with a message before each step of training; the other end decides how long it lives."""
     import gptlib.training as training
 
-    torch.set_num_threads(1)
     step = training.Run.training_step
 
     def reporting_step(run, batches):
@@ -239,7 +258,8 @@ def killable_comparison(connection, texts, path):
         return step(run, batches)
 
     training.Run.training_step = reporting_step
-    compare_tokenizers(texts, TINY, tokenizers=SMALL, path=path, verbose=False)
+    with exactly_repeatable():
+        compare_tokenizers(texts, TINY, tokenizers=SMALL, path=path, verbose=False)
 
 
 def test_killed_in_training_it_goes_on_and_ends_in_the_same_rows(tmp_path, compared, monkeypatch):
