@@ -100,6 +100,16 @@ def test_each_way_to_ask_for_lora(home, arguments):
     assert adapters_of(load_checkpoint("a.pth").model) == {"default": LoRAConfig(alpha=alpha)}
 
 
+def test_dropout_may_be_another_while_it_learns_also_of_a_model_with_an_adapter(home):
+    finetune("--load", "base.pth", "--out", "a.pth", "--lora", "-d", "0", *QUICK)
+    finetune("--load", "a.pth", "--out", "b.pth", "-d0.3", *QUICK, "-l", "1e-12")
+    base, a, b = (load_checkpoint(name).model for name in ("base.pth", "a.pth", "b.pth"))
+    assert [model.config.drop_rate for model in (base, a, b)] == [0.1, 0.0, 0.3]
+    torch.testing.assert_close(weights(a), weights(b))
+    remove_lora(a, "default")
+    assert identical(weights(a), weights(base))
+
+
 @pytest.mark.parametrize("lora", [[], ["--lora"]])
 def test_resumed_it_takes_the_options_of_the_run_and_ends_in_the_same_weights(home, capsys, lora):
     options = [*QUICK, *lora, "--load", "base.pth", "--template", "alpaca", "--ratio", "0.2", "--bad", "skip"]
@@ -185,6 +195,7 @@ WRONG = [
     ("--bad ignore", 2, "--bad ignore"),
     ("--template none", 2, "template='none'"),
     ("--ratio 1", 1, "ratio=1"),
+    ("--drop-rate 1", 1, "drop_rate=1"),
     ("--lora.rank 0", 2, "rank=0"),
     ("--lora.target_modules [nothing]", 1, "nothing"),
     ("--training.patience 0", 2, "patience=0"),

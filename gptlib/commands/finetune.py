@@ -2,8 +2,8 @@
 
 DATA has the entries to learn from: a .json or .jsonl file in Alpaca's format, a folder of them, or a folder saved by
 Hugging Face's datasets. --lora trains an adapter and leaves the model's own weights alone, and so does any
---lora.FIELD VALUE, as --lora.rank 4. Short forms: -B batch_size, -l learning_rate. Any other option of the training:
---training.FIELD VALUE.
+--lora.FIELD VALUE, as --lora.rank 4. Short forms: -B batch_size, -l learning_rate, -d drop_rate. Any other option of
+the training: --training.FIELD VALUE.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from gptlib.checkpoints import Checkpoint, load_checkpoint
+from gptlib.checkpoints import Checkpoint, build_model, load_checkpoint
 from gptlib.commands.running import (
     draw_losses,
     one_length,
@@ -27,7 +27,7 @@ from gptlib.files import project_root
 from gptlib.finetuning import exact_match, finetune
 from gptlib.history import History
 from gptlib.instructions import Instruction, Reading, find_template, read_instructions, split_entries
-from gptlib.lora import active_adapter
+from gptlib.lora import active_adapter, lora_state
 from gptlib.lora_config import LoRAConfig
 from gptlib.lora_files import save_adapter
 from gptlib.model import GPTModel
@@ -39,7 +39,7 @@ USAGE = "gptlib finetune --load FILE [--data FILE.json] [--lora] [--config FILE.
 
 DEFAULT = "trained_gpt2.pth"
 
-SHORT = {"-B": "--training.batch_size", "-l": "--training.learning_rate"}
+SHORT = {"-B": "--training.batch_size", "-l": "--training.learning_rate", "-d": "--drop-rate"}
 
 KEPT = ("data", "held_out", "ratio", "template", "bad", "packing")
 """Options that a run notes, for the one that resumes it."""
@@ -66,6 +66,12 @@ def add_arguments(parser) -> None:
     parser.add_argument("--template", default="chat", help="how an entry is written out: chat, or alpaca (longer)")
     parser.add_argument("--packing", action="store_true", help="several short entries in one window: less padding")
     parser.add_argument("--use-lora", action="store_true", help="train an adapter (short: --lora)")
+    parser.add_argument(
+        "--drop-rate",
+        type=float | None,
+        default=None,
+        help="dropout while it learns (default: the model's own; a small model with LoRA learns better with 0)",
+    )
     parser.add_argument("--resume", type=str | None, default=None, help="finish the run of this .last.pth")
     parser.add_argument(
         "--out", type=str | None, default=None, help="where the model goes (default: a name made from that of --load)"
@@ -174,6 +180,10 @@ def load(options) -> Checkpoint:
     loaded = load_model(name, pick_device(options.training.device))
     if loaded.tokenizer is None:
         raise ValueError(f"'{Path(name).name}' holds no tokenizer that gptlib knows; use another model.")
+    model = loaded.model
+    if options.drop_rate is not None:
+        config = replace(model.config, drop_rate=options.drop_rate)
+        loaded.model = build_model(name, config, model.state_dict(), lora_state(model)).to(model.device).eval()
     return loaded
 
 
