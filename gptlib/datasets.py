@@ -48,6 +48,11 @@ class SlidingWindowDataset(Dataset):
     def __len__(self) -> int:
         return (len(self.token_ids) - self.context_length - 1) // self.stride + 1
 
+    @property
+    def mean_length(self) -> float:
+        """Tokens of an item."""
+        return self.context_length
+
     def __getitem__(self, index: int | Sequence[int] | np.ndarray) -> tuple[Tensor, Tensor]:
         index = np.asarray(index)
         n = len(self)
@@ -190,9 +195,9 @@ def loader_length(loader: Iterable) -> int | None:
 
 
 def tokens_per_batch(loader: Iterable) -> int | None:
-    """Tokens in a batch of a loader made by `create_dataloader`; None for others, which aren't touched to find out."""
-    if isinstance(getattr(loader, "sampler", None), BatchOrder) and isinstance(loader.dataset, SlidingWindowDataset):
-        return loader.sampler.batch_size * loader.dataset.context_length
+    """Tokens in a batch of one of our own loaders, on average; None for others, which aren't touched to find out."""
+    if isinstance(getattr(loader, "sampler", None), BatchOrder):
+        return round(loader.sampler.batch_size * loader.dataset.mean_length)
     return None
 
 

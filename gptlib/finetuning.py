@@ -4,18 +4,15 @@ What an entry looks like as text and as tokens is in `gptlib.instructions`; how 
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
 
 from gptlib.checks import whole_number
-from gptlib.datasets import collate_padded
 from gptlib.generation import generate_text
 from gptlib.history import History
-from gptlib.instructions import Instruction, InstructionDataset, Template, find_template
+from gptlib.instructions import Instruction, InstructionDataset, Template, create_instruction_loader, find_template
 from gptlib.lora import LoRAConfig, add_lora
 from gptlib.model import GPTModel
 from gptlib.tokenizers import Tokenizer
@@ -53,7 +50,11 @@ def finetune(
         for part in (entries, validation)
         if part
     ]
-    loaders = [instruction_loader(dataset, config.batch_size, shuffle=i == 0) for i, dataset in enumerate(datasets)]
+    orders = ({}, {"shuffle": False, "drop_last": False})  # to learn from, and to measure on
+    loaders = [
+        create_instruction_loader(dataset, min(config.batch_size, len(dataset)), seed=config.seed, **order)
+        for dataset, order in zip(datasets, orders, strict=False)
+    ]
     if verbose:
         for note in (note for dataset in datasets for note in dataset.notes()):
             print(note)
@@ -63,21 +64,6 @@ def finetune(
     files = {"out": out, "resume": resume, "notes": notes}
     return train(
         model, *loaders, config=config, tokenizer=tokenizer, **files, on_evaluation=on_evaluation, verbose=verbose
-    )
-
-
-def instruction_loader(dataset: InstructionDataset, batch_size: int, shuffle: bool = True) -> DataLoader:
-    """Batches of entries, each padded to its longest; shuffled, an epoch leaves out those that fill no last batch.
-
-    The order of an epoch is a function of the seed and its number in `train`, as of any loader of PyTorch's.
-    """
-    # BatchOrder would be moved on by each evaluation of the training loss: it reads passes of its own.
-    return DataLoader(
-        dataset,
-        min(batch_size, len(dataset)),
-        shuffle=shuffle,
-        drop_last=shuffle,
-        collate_fn=partial(collate_padded, pad_id=dataset.pad_id),
     )
 
 

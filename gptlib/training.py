@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from gptlib.checkpoints import CheckpointError, save_checkpoint
-from gptlib.datasets import IGNORED, batches_from, loader_length, tokens_per_batch
+from gptlib.datasets import IGNORED, SlidingWindowDataset, batches_from, loader_length, tokens_per_batch
 from gptlib.devices import autocast, peak_flops, pick_device, pick_precision, synchronize
 from gptlib.evaluation import Batch, batch_loss, evaluate_loss, inputs_and_targets, perplexity
 from gptlib.generation import check_tokenizer, generate_text
@@ -124,6 +124,7 @@ class Run:
 
         self.model = model.to(self.device)
         tokens = tokens_per_batch(train_loader) or config.batch_size * model.config.context_length
+        about = "" if isinstance(getattr(train_loader, "dataset", None), SlidingWindowDataset) else "about "
         # A resumed run keeps the precision it began with: measuring again could choose another.
         precision = config.precision
         if state is not None and precision == "auto":
@@ -141,7 +142,7 @@ class Run:
         self.since = (0, 0.0)  # tokens and seconds at the last evaluation
         self.say(
             f"{model.parameter_count():,} parameters on {self.device.type} ({why}); {self.total_steps} steps of "
-            f"{tokens * config.gradient_accumulation_steps:,} tokens."
+            f"{about}{tokens * config.gradient_accumulation_steps:,} tokens."
         )
 
     def save_history(self) -> None:

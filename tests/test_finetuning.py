@@ -22,9 +22,11 @@ from training_helpers import (
 )
 
 from gptlib.checkpoints import load_checkpoint
+from gptlib.datasets import batches_from
+from gptlib.evaluation import evaluate_loss
 from gptlib.finetuning import answer, answers, exact_match, finetune
 from gptlib.generation import generate_text
-from gptlib.instructions import CHAT, Instruction
+from gptlib.instructions import CHAT, Instruction, InstructionDataset, create_instruction_loader
 from gptlib.lora import LoRAConfig
 from gptlib.model import GPTModel
 from gptlib.run_files import last_path
@@ -106,6 +108,23 @@ def test_died_and_resumed_is_the_same_run(tmp_path, n, lora, packing):
     assert without_clock(again.rows) == without_clock(history.rows)
     assert again.step_losses == history.step_losses
     assert identical(weights(resumed), weights(whole))
+
+
+def test_measuring_does_not_move_the_order_of_the_data_on():
+    dataset = InstructionDataset(TRAINING, TOKENIZER, 32, "chat")
+    plain, measured = (create_instruction_loader(dataset, 4, seed=3) for _ in range(2))
+    seen, expected = batches_from(measured), batches_from(plain)
+    for i in range(3 * len(measured)):
+        if i % 2:
+            evaluate_loss(small_model(), measured)
+        assert torch.equal(next(seen)["inputs"], next(expected)["inputs"])
+
+
+def test_the_first_line_says_how_many_tokens_a_step_has_about(capsys):
+    """Without padding; entries differ in length, so that no step has just so many."""
+    finetune(small_model(), TOKENIZER, TRAINING, (), config(max_steps=1, batch_size=len(TRAINING)))
+    real = sum(len(inputs[0]) for inputs, _ in (batch_by_hand([entry]) for entry in TRAINING))
+    assert f"1 steps of about {real:,} tokens." in capsys.readouterr().out
 
 
 def test_another_seed_is_another_order():

@@ -56,14 +56,15 @@ def inputs_and_targets(batch: Batch, device: torch.device | str) -> tuple[Tensor
 def evaluation_batches(loader: Iterable[Batch], n_batches: int | None = None) -> Iterator[Batch]:
     """The same batches at every call: all of the loader's text, or n_batches spread evenly over it.
 
-    Windows of our own dataset are taken in reading order, whatever the loader's own order is, and the windows that
+    Items of our own loaders and datasets are taken in reading order, whatever the loader's own order is, and those that
     do not fill a last batch come too. Of any other loader, the first n_batches of a pass are taken.
     """
     dataset, sampler = getattr(loader, "dataset", None), getattr(loader, "sampler", None)
-    takes_all = isinstance(sampler, BatchOrder | SequentialSampler | RandomSampler)
-    if not isinstance(dataset, SlidingWindowDataset) or not takes_all:
+    ours = isinstance(dataset, SlidingWindowDataset) and isinstance(sampler, SequentialSampler | RandomSampler)
+    if not ours and not isinstance(sampler, BatchOrder):
         yield from islice(begin_pass(loader), n_batches)
         return
+    # Not by a pass over the loader, which would move a BatchOrder on to its next epoch.
     windows = np.arange(len(dataset))
     batch_size = sampler.batch_size if isinstance(sampler, BatchOrder) else loader.batch_size or 1
     if n_batches is not None and n_batches * batch_size < len(windows):

@@ -88,6 +88,11 @@ class InstructionDataset(Dataset):
     def __len__(self) -> int:
         return len(self._windows)
 
+    @property
+    def mean_length(self) -> float:
+        """Tokens of an item, on average, without padding."""
+        return sum(len(tokens) for window in self._windows for tokens, _ in window) / len(self) - 1
+
     def __getitem__(self, index: int | Sequence[int] | np.ndarray) -> tuple[Tensor, Tensor] | dict[str, Tensor]:
         if np.ndim(index):
             return collate_padded([self[i] for i in index], self.pad_id)
