@@ -20,6 +20,15 @@ def seeded():
     torch.manual_seed(0)
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """For tests that compare bit for bit with a child process; and quicker, for sizes like these."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def randomize(model, seed):
     """Weights and biases large enough that every part of the model shows in its logits, unlike freshly made ones."""
     generator = torch.Generator().manual_seed(seed)

@@ -42,12 +42,7 @@ TOKENIZER = BPETokenizer.train("User: First? Assistant: Again: " + " ".join(WORD
 CFG = {"batch_size": 4, "max_steps": 10, "eval_interval": 3, "gradient_accumulation_steps": 2}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def small_model(seed=0, **changes):

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
+from torch.utils.data import IterableDataset
 from tqdm.auto import tqdm
 
 from gptlib.datasets import create_dataloader
@@ -51,12 +53,39 @@ def batches(n, batch_size=2, seed=0, length=8):
     return [(row[:, :-1].contiguous(), row[:, 1:].contiguous()) for row in ids]
 
 
+class Unknowing(IterableDataset):
+    """A stream that has no length."""
+
+    def __iter__(self):
+        return iter(batches(3))
+
+
+class Passes:
+    """Neither length nor anything else but passes; counts them."""
+
+    passes = 0
+
+    def __iter__(self):
+        self.passes += 1
+        yield from batches(3)
+
+
 def config(**changes):
     options = {"max_steps": 6, "learning_rate": 1e-2, "warmup_steps": 2, "eval_interval": 3, "eval_batches": 2}
     options |= {"precision": "fp32", "sample_prompt": None, "device": "cpu"}
     if "epochs" in changes:
         del options["max_steps"]
     return TrainingConfig(**options | changes)
+
+
+def overfitting():
+    """A run whose validation loss falls and then rises: a large step size, and validation on quite another text."""
+    other = [(i.flip(1).contiguous(), t.flip(1).contiguous()) for i, t in batches(2, seed=5)]
+    return batches(3), other, config(max_steps=12, eval_interval=2, learning_rate=0.02)
+
+
+def never(*args):
+    pytest.fail("a step was taken")
 
 
 def quietly(model, loader=None, val=None, cfg=None, **options):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_training import At, config, identical, interrupt, quietly, tiny_model, weights
+from training_helpers import At, config, identical, interrupt, quietly, tiny_model, weights
 
 from gptlib import linear
 
