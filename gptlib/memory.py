@@ -6,31 +6,56 @@ for GPT-2 124M on a CPU that can be a quarter of a step.
 """
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+SLACK = 1.25
+"""How many times as much as with one step behind it the process may hold."""
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # the parameters of mallopt (glibc, malloc.h)
 
 
 @contextmanager
-def freed_memory_kept() -> Iterator[None]:
+def freed_memory_kept() -> Iterator[Callable[[], None]]:
     """Within it, freed memory stays with the process; where the C library is not glibc, nothing is different.
 
-    The process then holds what it needed at its peak, and gives it back at the end.
+    Yields a function to call after each step. Where batches differ in length, their tensors seldom fit where others
+    were, and the process would hold several times what it needs: when it holds more than `SLACK` times as much as after
+    one step, the function gives back all that is free. At the end all is given back.
     """
     libc = _glibc()
     if libc is None:
-        yield
+        yield lambda: None
         return
+    needed, only_one_step = 0, True
+
+    def tidy() -> None:
+        nonlocal needed, only_one_step
+        held = _resident()
+        if only_one_step:
+            needed, only_one_step = max(needed, held), False
+        elif held > SLACK * needed:
+            libc.malloc_trim(0)
+            only_one_step = True
+
     libc.mallopt(_MMAP_MAX, 0)
     libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
     try:
-        yield
+        yield tidy
     finally:
         libc.mallopt(_MMAP_MAX, 65536)  # glibc's own settings, the threshold at what it grows to by itself
         libc.mallopt(_MMAP_THRESHOLD, 32 * 2**20)
         libc.mallopt(_TRIM_THRESHOLD, 64 * 2**20)
         libc.malloc_trim(0)
+
+
+def _resident() -> int:
+    """Pages of the process that are in memory (proc(5), statm); 0 where the system doesn't tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0
 
 
 def _glibc() -> ctypes.CDLL | None:

@@ -167,12 +167,13 @@ class Run:
         self.board = None
         if self.config.tensorboard:
             self.board = TensorBoardWriter(board_folder(self.out or Path("runs/gpt.pth")), self.history)
-        with interruptible() as stop, freed_memory_kept(), self.progress() as bar:
+        with interruptible() as stop, freed_memory_kept() as tidy, self.progress() as bar:
             if not self.history.rows:
                 self.evaluate_and_save()
             self.model.train()
             while not self.is_over() and not stop.is_set():
                 self.timed_step(list(islice(batches, self.config.gradient_accumulation_steps)), bar)
+                tidy()
                 if self.step % self.config.eval_interval == 0 or self.step == self.total_steps:
                     self.evaluate_and_save()
         if not self.is_over():
