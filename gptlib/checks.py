@@ -1,12 +1,15 @@
 """One sentence for a number that makes no sense, the same everywhere."""
 
-import math
 import operator
+import sys
 from typing import Any
+
+LARGEST = 2**63 - 1
+"""What PyTorch counts up to."""
 
 
 def whole_number(name: str, value: Any, least: int, otherwise: str = "") -> int:
-    """`value` as int, where it is a whole number (NumPy's too) of at least `least`; else ValueError, by `name`.
+    """`value` as int, where it is a whole number (NumPy's too) from `least` to LARGEST; else ValueError, by `name`.
 
     otherwise: what else the caller would take, for the message, as ", or None for all of them".
     """
@@ -16,9 +19,12 @@ def whole_number(name: str, value: Any, least: int, otherwise: str = "") -> int:
         number = None
     if number is None or isinstance(value, bool) or number < least:
         raise ValueError(f"{name}={value!r} is out of range; give a whole number of at least {least}{otherwise}.")
+    if number > LARGEST:
+        raise ValueError(f"{name}={value!r} is beyond 64 bits; give a whole number of at most {LARGEST}{otherwise}.")
     return number
 
 
 def is_number(value: Any) -> bool:
-    """Whether `value` is a finite int or float, and not True or False."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether `value` is an int or a float, neither infinite nor beyond all floats, and not True or False."""
+    # math.isfinite would raise OverflowError for 10**400.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

@@ -24,14 +24,22 @@ def best_path(path: str | Path) -> Path:
 
 
 def run_files(path: str | Path) -> list[Path]:
-    """All that the run of this name writes: best model, latest state, history, loss curve, TensorBoard's folder."""
+    """All that the run of this name writes: best model, latest state, history, loss curve; then, as folders,
+    TensorBoard's files and the adapter.
+    """
     path = Path(path)
-    return [path, last_path(path), path.with_suffix(".csv"), path.with_suffix(".png"), board_folder(path)]
+    files = [path, last_path(path), path.with_suffix(".csv"), path.with_suffix(".png")]
+    return [*files, board_folder(path), adapter_folder(path)]
 
 
 def board_folder(path: str | Path) -> Path:
     """The folder of TensorBoard's files of the run, where it writes any."""
     return Path(path).with_suffix(".tensorboard")
+
+
+def adapter_folder(path: str | Path) -> Path:
+    """The folder of the run's LoRA adapter, where it trains one: a.pth -> a.adapter."""
+    return Path(path).with_suffix(".adapter")
 
 
 def check_room(path: str | Path, model: nn.Module) -> None:

@@ -16,6 +16,7 @@ TEXT = (
     "".join(f"The {animal} sat by the {place}.\n" for animal in ("cat", "fox", "hen") for place in ("sea", "mill")) * 60
 )
 SMALL = "-c 16 -e 32 -H 2 -b 1 -d 0 --tokenizer char --training.max_steps 6 --training.eval_interval 3 -B 4".split()
+SMALL += ["--training.precision", "fp32"]  # as auto may pick another one in each of two runs that are compared
 
 
 @pytest.fixture
@@ -167,8 +168,11 @@ def test_help_explains_every_command(command, capsys):
         assert "ARG:" not in line
 
 
-def test_the_overview_needs_no_torch():
-    code = "import sys; from gptlib.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
+@pytest.mark.parametrize("arguments", [["--help"], ["prepare", "--help"]])
+def test_what_needs_no_torch(arguments):
+    code = "import contextlib, sys; from gptlib.cli import main\n"
+    code += f"with contextlib.suppress(SystemExit): main({arguments})\n"
+    code += "sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
@@ -229,6 +233,8 @@ def test_doctor_says_what_to_do(home, capsys, monkeypatch):
         ("generate --load short.txt", 1, "short.txt", "another"),
         ("generate 0 --load a.pth", 2, "N=0", "1 or more"),
         ("generate --max-new-tokens many", 2, "many", "--help"),
+        (f"compare --parameters {10**30}", 2, "parameters=1000", "at most"),
+        (f"train --training.seed {10**30}", 2, "seed=1000", "at most"),
     ],
 )
 def test_wrong_use_is_one_sentence_with_the_value_and_the_remedy(home, capsys, arguments, status, value, remedy):

@@ -134,6 +134,49 @@ def test_resumed_it_takes_the_options_of_the_run_and_ends_in_the_same_weights(ho
     assert (home / "half.adapter").exists() == bool(lora)
 
 
+def test_the_adapter_of_an_earlier_run_goes_along_with_its_model(home, capsys):
+    for rank in ("2", "3"):
+        finetune("--load", "base.pth", "--out", "a.pth", "--lora.rank", rank, *QUICK)
+    finetune("--load", "base.pth", "--out", "a.pth", *QUICK)
+    assert not (home / "a.adapter").exists()
+    kept = [path for path in home.glob("a-*.pth") if ".last" not in path.name]
+    assert len(kept) == 2
+    ranks = set()
+    for path in kept:
+        tuned, base = load_checkpoint(path).model, load_checkpoint("base.pth").model
+        ranks.add(load_adapter(base, path.with_suffix(".adapter")).rank)
+        assert identical(weights(base), weights(tuned))
+    assert ranks == {2, 3}
+
+
+@pytest.mark.parametrize("options", [["--lora", "--training.precision", "bf16"], ["--lora"], []])
+def test_a_model_of_16_bits_learns_in_32_and_its_run_can_be_resumed(home, options):
+    save_checkpoint("base.pth", load_checkpoint("base.pth").model.to(torch.bfloat16), TOKENIZER)
+    options = [*QUICK, *options]
+    finetune("--load", "base.pth", "--out", "whole.pth", *options)
+    half = ["--training.max_steps", "3", "--training.lr_decay_steps", "6"]
+    finetune("--load", "base.pth", "--out", "half.pth", *options, *half)
+    finetune("--resume", "half.last.pth", "--training.max_steps", "6")
+    whole, half = load_checkpoint("whole.last.pth"), load_checkpoint("half.last.pth")
+    assert {parameter.dtype for parameter in whole.model.parameters()} == {torch.float32}
+    assert identical(weights(whole.model), weights(half.model))
+    assert half.training["step"] == 6
+
+
+def test_what_lora_has_taught_is_exported_with_the_model(home):
+    from transformers import AutoModelForCausalLM
+
+    finetune("--load", "base.pth", "--out", "clerk.pth", "--lora", *QUICK)
+    assert main(["export", "clerk.pth", "folder"]) == 0
+    assert "Corpus: instructions.json" in (home / "folder" / "README.md").read_text(encoding="utf-8")
+    ours, ids = load_checkpoint("clerk.pth").model, torch.arange(32)[None]
+    theirs = AutoModelForCausalLM.from_pretrained("folder").eval()
+    with torch.no_grad():
+        expected = ours(ids)
+        torch.testing.assert_close(theirs(ids).logits, expected, rtol=1e-5, atol=1e-5)
+        assert not torch.allclose(expected, load_checkpoint("base.pth").model(ids), atol=1e-3)
+
+
 def test_entries_without_tasks_or_a_held_out_file_are_trained_on_all_the_same(home, capsys):
     lines = [json.dumps({"instruction": entry["instruction"] + entry["input"], "output": "x"}) for entry in ENTRIES]
     (home / "mine.jsonl").write_text("\n".join(lines))
@@ -201,7 +244,6 @@ WRONG = [
     ("--training.patience 0", 2, "patience=0"),
     ("--training.learning_rate 0", 2, "learning_rate=0"),
     ("--training.epochs 1 --training.max_steps 1", 2, "Both epochs"),
-    ("--lora --out taken.pth", 1, "taken.adapter"),
     ("--resume missing.last.pth", 1, "missing.last.pth"),
 ]
 
@@ -216,7 +258,6 @@ def test_wrong_use_is_one_sentence_and_writes_nothing(home, capsys, arguments, s
         chars,
     )
     (home / "bad.json").write_text(json.dumps([TRAINING[0], {"instruction": "x"}, TRAINING[1]]))
-    (home / "taken.adapter").mkdir()
     before = sorted(home.rglob("*"))
     load = [] if "--load" in arguments or "--resume" in arguments else ["--load", "base.pth"]
     found, message = fails(capsys, *load, *arguments.split())

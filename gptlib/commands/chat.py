@@ -6,16 +6,15 @@ seen as far back as the model's context reaches.
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from gptlib.checks import whole_number
-from gptlib.devices import pick_device
+from gptlib.commands.options import add_shared
+from gptlib.commands.running import load_with_tokenizer
 from gptlib.generation import check_sampling, stream
 from gptlib.instructions import Template, find_template
 from gptlib.model import GPTModel
 from gptlib.tokenizers import Tokenizer
-from gptlib.weights.loading import load_model
 
 USAGE = "gptlib chat --load FILE [--template chat|alpaca] [OPTIONS]"
 
@@ -24,21 +23,14 @@ Turn = tuple[str, str]
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument(
-        "--load",
-        default="trained_gpt2.pth",
-        help="a checkpoint file, a folder (its newest model, or one of Hugging Face's or OpenAI's kind), a name in "
-        "model_weights/, or an official size: 124M, 355M, 774M, 1558M",
-    )
+    add_shared(parser, "--load")
     parser.add_argument("--template", default="chat", help="the one that it was fine-tuned with: chat, or alpaca")
-    parser.add_argument("--max-new-tokens", type=int, default=200, help="how many tokens an answer has at most")
-    parser.add_argument("--temperature", type=float, default=0.0, help="0 always takes the likeliest; 1 draws freely")
-    parser.add_argument("--top-k", type=int | None, default=None, help="draw from the k likeliest tokens only")
-    parser.add_argument(
-        "--top-p", type=float | None, default=None, help="draw from the likeliest that sum to p, as 0.9"
-    )
+    add_shared(parser, "--max-new-tokens", help="how many tokens an answer has at most")
+    add_shared(parser, "--temperature", default=0.0)
+    add_shared(parser, "--top-k")
+    add_shared(parser, "--top-p")
     parser.add_argument("--seed", type=int | None, default=None, help="the same seed gives the same answers")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+    add_shared(parser, "--device")
 
 
 def run(options, parser) -> int:
@@ -49,9 +41,7 @@ def run(options, parser) -> int:
         check_sampling(options.max_new_tokens, **settings)
     except ValueError as error:
         parser.error(str(error))
-    loaded = load_model(options.load, pick_device(options.device))
-    if loaded.tokenizer is None:
-        raise ValueError(f"'{Path(options.load).name}' holds no tokenizer that gptlib knows; use another model.")
+    loaded = load_with_tokenizer(options.load, options.device)
     settings |= {"max_new_tokens": options.max_new_tokens, "seed": options.seed}
     conversation = Conversation(loaded.model, loaded.tokenizer, template, settings)
     print("/reset begins anew, /quit ends, Ctrl-C stops an answer.", file=sys.stderr)

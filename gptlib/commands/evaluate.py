@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from gptlib.checkpoints import Checkpoint
+from gptlib.commands.options import add_shared
+from gptlib.commands.running import load_with_tokenizer
 from gptlib.corpus import load_prepared, read_text, split_text
 from gptlib.corpus.prepared import META_FILE
-from gptlib.devices import pick_device
 from gptlib.evaluation import (
     Question,
     evaluate_continuations,
@@ -24,7 +25,6 @@ from gptlib.evaluation import (
 )
 from gptlib.files import project_root, write_json
 from gptlib.quantization import INFERENCE_PRECISIONS, with_precision
-from gptlib.weights.loading import load_model
 
 USAGE = "gptlib evaluate --load FILE [--data TEXT_OR_DIR] [--choices FILE.jsonl] [--continuations N] [OPTIONS]"
 
@@ -32,27 +32,14 @@ PARTS = ("test", "val", "train", "all")
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument(
-        "--load",
-        default="trained_gpt2.pth",
-        help="a checkpoint file, a folder (its newest model, or one of Hugging Face's or OpenAI's kind), a name in "
-        "model_weights/, or an official size: 124M, 355M, 774M, 1558M",
-    )
-    parser.add_argument(
-        "--data",
-        type=str | None,
-        default=None,
-        help="a text, a folder of .txt, a folder of `gptlib prepare`, python-docs or tiny-shakespeare "
-        "(default: data/input.txt)",
-    )
+    add_shared(parser, "--load")
+    add_shared(parser, "--data")
     parser.add_argument(
         "--part",
         default="test",
         help="the part of it: test or val, which `gptlib train --data` keeps out of training; train; or all",
     )
-    parser.add_argument(
-        "--ratios", type=tuple[float, float, float], default=(0.9, 0.05, 0.05), help="shares of train, val and test"
-    )
+    add_shared(parser, "--ratios")
     parser.add_argument(
         "--stride",
         type=int | None,
@@ -63,10 +50,10 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--continuations", type=int, default=0, help="write on from so many places in the text, and compare"
     )
-    parser.add_argument("--temperature", type=float, default=0.8, help="of the continuations; 0 takes the likeliest")
+    add_shared(parser, "--temperature", default=0.8, help="of the continuations; 0 takes the likeliest")
     parser.add_argument("--seed", type=int, default=0, help="of the continuations")
     parser.add_argument("--out", type=str | None, default=None, help="write the results here, as JSON")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+    add_shared(parser, "--device")
     parser.add_argument(
         "--precision", default="fp32", help="of the weights: fp32, bf16, int8 (CPU only), or auto, which tries"
     )
@@ -77,9 +64,7 @@ def run(options, parser) -> int:
     questions = read_questions(options.choices) if options.choices else []
     data = options.data or project_root() / "data" / "input.txt"
     text, training_text = read_part(data, options.part, options.ratios)
-    checkpoint = load_model(options.load, pick_device(options.device))
-    if checkpoint.tokenizer is None:
-        raise ValueError(f"'{Path(options.load).name}' holds no tokenizer that gptlib knows; use another model.")
+    checkpoint = load_with_tokenizer(options.load, options.device)
     checkpoint.model, why = with_precision(checkpoint.model, options.precision)
     if "because" in why:
         print(f"{why}.", file=sys.stderr)

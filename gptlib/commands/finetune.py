@@ -12,8 +12,10 @@ from datetime import datetime
 from pathlib import Path
 
 from gptlib.checkpoints import Checkpoint, build_model, load_checkpoint
+from gptlib.commands.options import MODELS, add_shared
 from gptlib.commands.running import (
     draw_losses,
+    load_with_tokenizer,
     one_length,
     program,
     resumed_defaults,
@@ -22,7 +24,6 @@ from gptlib.commands.running import (
     with_recipe_found,
     written_out,
 )
-from gptlib.devices import pick_device
 from gptlib.files import project_root
 from gptlib.finetuning import exact_match, finetune
 from gptlib.history import History
@@ -31,9 +32,8 @@ from gptlib.lora import active_adapter, lora_state
 from gptlib.lora_config import LoRAConfig
 from gptlib.lora_files import save_adapter
 from gptlib.model import GPTModel
-from gptlib.run_files import best_path, find_checkpoint, last_path
+from gptlib.run_files import adapter_folder, best_path, find_checkpoint, last_path
 from gptlib.training import TrainingConfig
-from gptlib.weights.loading import load_model
 
 USAGE = "gptlib finetune --load FILE [--data FILE.json] [--lora] [--config FILE.yaml] [--out FILE.pth] [OPTIONS]"
 
@@ -47,13 +47,7 @@ KEPT = ("data", "held_out", "ratio", "template", "bad", "packing")
 
 def add_arguments(parser) -> None:
     parser.add_argument("--config", action="config", help="a recipe: a YAML file, or a name in configs/: instructions")
-    parser.add_argument(
-        "--load",
-        type=str | None,
-        default=None,
-        help="a checkpoint file, a folder (its newest model, or one of Hugging Face's or OpenAI's kind), a name in "
-        "model_weights/, or an official size: 124M, 355M, 774M, 1558M (default: trained_gpt2.pth)",
-    )
+    add_shared(parser, "--load", type=str | None, default=None, help=f"{MODELS} (default: {DEFAULT})")
     parser.add_argument("--data", type=str | None, default=None, help="the entries (default: data/instructions.json)")
     parser.add_argument(
         "--held-out",
@@ -72,11 +66,11 @@ def add_arguments(parser) -> None:
         default=None,
         help="dropout while it learns (default: the model's own; a small model with LoRA learns better with 0)",
     )
-    parser.add_argument("--resume", type=str | None, default=None, help="finish the run of this .last.pth")
+    add_shared(parser, "--resume")
     parser.add_argument(
         "--out", type=str | None, default=None, help="where the model goes (default: a name made from that of --load)"
     )
-    parser.add_argument("--no-save", action="store_true", help="write no file at all")
+    add_shared(parser, "--no-save")
     parser.add_class_arguments(LoRAConfig, "lora")
     parser.add_class_arguments(TrainingConfig, "training")
     parser.set_defaults({"training.learning_rate": 1e-4})
@@ -107,7 +101,8 @@ def run(options, parser) -> int:
         parser.error(str(error))
 
     out = None if options.no_save else output_path(options)
-    training, validation, held_out = read_entries(options)
+    data = Path(options.data or project_root() / "data" / "instructions.json").expanduser()
+    training, validation, held_out = read_entries(data, options)
     loaded = load(options)
     before = scores_before(options, loaded, held_out)
     if config.sample_prompt == TrainingConfig.sample_prompt:
@@ -123,7 +118,7 @@ def run(options, parser) -> int:
         packing=options.packing,
         out=out,
         resume=find_checkpoint(options.resume) if options.resume else None,
-        notes={name: vars(options)[name] for name in KEPT} | {"before": before},
+        notes={name: vars(options)[name] for name in KEPT} | {"data": str(data.resolve()), "before": before},
     )
     best = load_checkpoint(out, loaded.model.device).model if out else loaded.model  # it need not be the last
     say_best(history)
@@ -136,30 +131,16 @@ def run(options, parser) -> int:
 
 
 def output_path(options) -> Path:
-    """The file asked for, that of the resumed run, or model_weights/tales-instructions-2026.11.21_093000.pth.
-
-    Raises ValueError where an adapter lies beside it, which would be lost.
-    """
-    if options.resume:
+    """The file asked for, that of the resumed run, or model_weights/tales-instructions-2026.11.21_093000.pth."""
+    if options.out or options.resume:
         return Path(options.out or best_path(find_checkpoint(options.resume)))
     date = datetime.now().strftime("%Y.%m.%d_%H%M%S")
     name = f"{Path(options.load or DEFAULT).stem}-{'lora' if options.use_lora else 'instructions'}-{date}.pth"
-    out = Path(options.out or project_root() / "model_weights" / name)
-    if options.use_lora and adapter_folder(out).exists():
-        raise ValueError(
-            f"'{adapter_folder(out)}' is there already, and its adapter would be lost; move it, or give another --out."
-        )
-    return out
+    return project_root() / "model_weights" / name
 
 
-def adapter_folder(out: Path) -> Path:
-    """Where the adapter of the model in `out` goes: a.pth -> a.adapter."""
-    return out.with_suffix(".adapter")
-
-
-def read_entries(options) -> tuple[list[Instruction], list[Instruction], list[Instruction]]:
+def read_entries(data: Path, options) -> tuple[list[Instruction], list[Instruction], list[Instruction]]:
     """(to learn from, for validation, to test on), and a word on how many they are and what was skipped."""
-    data = Path(options.data or project_root() / "data" / "instructions.json").expanduser()
     reading = read_instructions(data, options.bad)
     training, validation = split_entries(reading.entries, options.ratio)
     beside = data.with_name(f"{data.stem}_held_out{data.suffix}")
@@ -175,11 +156,9 @@ def read_entries(options) -> tuple[list[Instruction], list[Instruction], list[In
 
 
 def load(options) -> Checkpoint:
-    """The model to train, with its tokenizer, on the device to train it on."""
+    """The model to train, with its tokenizer, on the device to train it on; in 32 bits, as 16 lose small steps."""
     name = find_checkpoint(options.resume) if options.resume else options.load or DEFAULT
-    loaded = load_model(name, pick_device(options.training.device))
-    if loaded.tokenizer is None:
-        raise ValueError(f"'{Path(name).name}' holds no tokenizer that gptlib knows; use another model.")
+    loaded = load_with_tokenizer(name, options.training.device, "fp32")
     model = loaded.model
     if options.drop_rate is not None:
         config = replace(model.config, drop_rate=options.drop_rate)

@@ -1,5 +1,6 @@
 """Turn texts into token files: train.bin, val.bin, test.bin, with their tokenizer and a meta.json, in one folder."""
 
+from gptlib.commands.options import add_shared
 from gptlib.corpus import prepare_corpus
 
 USAGE = "gptlib prepare TEXT... --tokenizer bpe --out DIR [OPTIONS]"
@@ -9,14 +10,10 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "texts", nargs="+", type=str, help="text files, folders of .txt, or a corpus: python-docs, tiny-shakespeare"
     )
-    parser.add_argument(
-        "--tokenizer", default="bpe", help="word, char, bpe, sentencepiece, gpt2, or a saved one's path"
-    )
-    parser.add_argument("--vocab-size", type=int | None, default=None, help="size of the vocabulary to train")
+    add_shared(parser, "--tokenizer")
+    add_shared(parser, "--vocab-size")
     parser.add_argument("--out", required=True, help="the folder to make, as data/my_corpus")
-    parser.add_argument(
-        "--ratios", type=tuple[float, float, float], default=(0.9, 0.05, 0.05), help="shares of train, val and test"
-    )
+    add_shared(parser, "--ratios")
     parser.add_argument("--strip-gutenberg", action="store_true", help="cut Project Gutenberg's header and footer off")
 
 

@@ -1,4 +1,4 @@
-"""What `gptlib train` and `gptlib finetune` share: their arguments before they are parsed, and their last words."""
+"""What commands share while they run: arguments before they are parsed, the model they load, their last words."""
 
 import shutil
 import sys
@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gptlib.checkpoints import Checkpoint
+from gptlib.devices import pick_device
 from gptlib.evaluation import perplexity
 from gptlib.files import project_root
 from gptlib.history import History
 from gptlib.resuming import load_training_state
 from gptlib.run_files import find_checkpoint
+from gptlib.weights.loading import load_model
 
 
 def written_out(argument: str, short: Mapping[str, str]) -> str:
@@ -62,6 +65,14 @@ def resumed_defaults(resumed: str, names: tuple[str, ...]) -> dict[str, Any]:
     state = load_training_state(find_checkpoint(resumed))["training"]
     notes = state.get("notes") or {}
     return {f"training.{k}": v for k, v in state["config"].items()} | {k: v for k, v in notes.items() if k in names}
+
+
+def load_with_tokenizer(name: str | Path, device: str, dtype: str | None = None) -> Checkpoint:
+    """The model of a name, on a device. Raises ValueError where it has no tokenizer, and what `load_model` raises."""
+    loaded = load_model(name, pick_device(device), dtype)
+    if loaded.tokenizer is None:
+        raise ValueError(f"'{Path(name).name}' holds no tokenizer that gptlib knows; use another model.")
+    return loaded
 
 
 def say_best(history: History) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from gptlib.checkpoints import load_checkpoint
+from gptlib.commands.options import add_shared
 from gptlib.commands.running import (
     draw_losses,
     one_length,
@@ -50,20 +51,10 @@ SHORT = {
 
 def add_arguments(parser) -> None:
     parser.add_argument("--config", action="config", help="a recipe: a YAML file, or a name in configs/, as quick")
-    parser.add_argument(
-        "--data",
-        type=str | None,
-        default=None,
-        help="a text, a folder of .txt, a folder of `gptlib prepare`, python-docs or tiny-shakespeare "
-        "(default: data/input.txt)",
-    )
-    parser.add_argument(
-        "--tokenizer", default="bpe", help="word, char, bpe, sentencepiece, gpt2, or a saved one's path"
-    )
-    parser.add_argument("--vocab-size", type=int | None, default=None, help="size of the vocabulary to train")
-    parser.add_argument(
-        "--ratios", type=tuple[float, float, float], default=(0.9, 0.05, 0.05), help="shares of train, val and test"
-    )
+    add_shared(parser, "--data")
+    add_shared(parser, "--tokenizer")
+    add_shared(parser, "--vocab-size")
+    add_shared(parser, "--ratios")
     parser.add_argument(
         "--stride",
         type=int | None,
@@ -82,11 +73,11 @@ def add_arguments(parser) -> None:
         default=None,
         help="start from the weights of this checkpoint, or of an official size: 124M, 355M, 774M, 1558M",
     )
-    parser.add_argument("--resume", type=str | None, default=None, help="finish the run of this .last.pth")
+    add_shared(parser, "--resume")
     parser.add_argument(
         "--out", type=str | None, default=None, help="where the model goes (default: a name made from its shape)"
     )
-    parser.add_argument("--no-save", action="store_true", help="write no file at all")
+    add_shared(parser, "--no-save")
     parser.add_argument("--generate", type=int, default=0, help="write this many samples when done")
     parser.add_class_arguments(GPTConfig, "model", skip={"vocab_size"})
     parser.add_class_arguments(TrainingConfig, "training")

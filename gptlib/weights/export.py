@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 
 from gptlib.checkpoints import CheckpointError
 from gptlib.files import locked, read_json, write_atomically, write_json
+from gptlib.lora import adapters_of, merged_copy
 from gptlib.model import GPTModel
 from gptlib.tokenizers import Tokenizer
 from gptlib.tokenizers.load import TOKENIZER_FILE
@@ -42,7 +43,8 @@ def export_to_huggingface(
 ) -> Path:
     """Write the model as a folder for transformers, with equal logits and, where possible, its tokenizer; the folder.
 
-    source: a model, or what `load_model` takes, which brings its tokenizer along. facts: what the draft of the model
+    source: a model, or what `load_model` takes, which brings its tokenizer along; one with adapters goes out as a plain
+    model, with the active one merged into its weights, and is itself left as it is. facts: what the draft of the model
     card is to say of the model ("origin", "corpus", "step", "train_loss" …; default: what is known of the source).
 
     All or nothing: the folder appears when it is complete. It must not exist, or be empty, or be an earlier export,
@@ -177,8 +179,10 @@ def hf_weights(model: GPTModel) -> Iterator[tuple[str, Tensor]]:
 
     What their GPT-2 has and this model hasn't is added so that the logits stay the same: zeros where queries, keys and
     values have no biases, and sinusoidal positions as a table. Sinusoidal models multiply their token embedding by
-    sqrt(emb_dim), so that it is stored multiplied, and apart from the head.
+    sqrt(emb_dim), so that it is stored multiplied, and apart from the head. An active adapter is merged, in a copy.
     """
+    if adapters_of(model):
+        model = merged_copy(model)
     c, parameters = model.config, dict(model.named_parameters(remove_duplicate=False))
     sinusoidal = c.positions == "sinusoidal"
     for name in parameter_names(c):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lora_helpers import with_adapter
 from pretrained_files import OFFICIAL
 from safetensors import safe_open
 
@@ -19,6 +20,7 @@ from gptlib.checkpoints import Checkpoint, CheckpointError, save_checkpoint
 from gptlib.cli import main
 from gptlib.datasets import create_dataloader
 from gptlib.generation import generate
+from gptlib.lora import merge, switch
 from gptlib.model import GPTConfig, GPTModel
 from gptlib.tokenizers import BPETokenizer, CharTokenizer, GPT2Tokenizer
 from gptlib.training import TrainingConfig, train
@@ -95,6 +97,35 @@ def test_any_of_our_models_has_the_same_logits_there(make_model, tmp_path, chang
         assert ("lm_head.weight" in file.keys()) != tied  # noqa: SIM118 - it is no dict
         assert file.metadata() == {"format": "pt"}
     assert {path.name for path in folder.iterdir()} == FILES
+
+
+@pytest.mark.parametrize("tying", [True, False])
+@pytest.mark.parametrize("state", ["active", "base alone", "merged"])
+@torch.no_grad()
+def test_a_model_with_adapters_goes_out_as_it_computes_and_stays_as_it_is(make_model, tmp_path, state, tying):
+    model = with_adapter(with_adapter(make_model(5, weight_tying=tying), "a"), "b", target_modules=["c_fc"])
+    if state == "base alone":
+        switch(model, None)
+    if state == "merged":
+        merge(model)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    folder = export_to_huggingface(model, tmp_path / "a")
+    expected = model(IDS)
+    for found in (reload(folder)(IDS).logits, load_hf_gpt2(folder)(IDS)):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * expected.abs().max().item())
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        assert len(file.keys()) == 4 + 12 * 2 + (not tying)
+
+
+def test_an_adapter_of_32_bits_is_merged_into_a_base_of_16(make_model, tmp_path):
+    model = with_adapter(make_model(5).to(torch.bfloat16))
+    folder = export_to_huggingface(model, tmp_path / "a")
+    theirs = reload(folder)
+    assert theirs.dtype == torch.bfloat16
+    layer = model.blocks[0].attention.c_attn
+    expected = layer.base_layer.weight + layer.adapters["default"].update()
+    torch.testing.assert_close(theirs.transformer.h[0].attn.c_attn.weight.t().float(), expected, rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])

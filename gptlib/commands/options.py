@@ -1,0 +1,37 @@
+"""Options that several commands have, each said once. It imports nothing, since not every command needs PyTorch."""
+
+from typing import Any
+
+MODELS = (
+    "a checkpoint file, a folder (its newest model, or one of Hugging Face's or OpenAI's kind), a name in "
+    "model_weights/, or an official size: 124M, 355M, 774M, 1558M"
+)
+
+SHARED: dict[str, dict[str, Any]] = {
+    "--load": {"default": "trained_gpt2.pth", "help": MODELS},
+    "--data": {
+        "type": str | None,
+        "default": None,
+        "help": "a text, a folder of .txt, a folder of `gptlib prepare`, python-docs or tiny-shakespeare "
+        "(default: data/input.txt)",
+    },
+    "--tokenizer": {"default": "bpe", "help": "word, char, bpe, sentencepiece, gpt2, or a saved one's path"},
+    "--vocab-size": {"type": int | None, "default": None, "help": "size of the vocabulary to train"},
+    "--ratios": {
+        "type": tuple[float, float, float],
+        "default": (0.9, 0.05, 0.05),
+        "help": "shares of train, val and test",
+    },
+    "--resume": {"type": str | None, "default": None, "help": "finish the run of this .last.pth"},
+    "--no-save": {"action": "store_true", "help": "write no file at all"},
+    "--max-new-tokens": {"type": int, "default": 200},
+    "--temperature": {"type": float, "help": "0 always takes the likeliest; 1 draws freely"},
+    "--top-k": {"type": int | None, "default": None, "help": "draw from the k likeliest tokens only"},
+    "--top-p": {"type": float | None, "default": None, "help": "draw from the likeliest that sum to p, as 0.9"},
+    "--device": {"default": "auto", "help": "auto, cpu, cuda, mps"},
+}
+
+
+def add_shared(parser, name: str, **changes: Any) -> None:
+    """Declare a shared option; `changes` are what is peculiar to the command, such as another default."""
+    parser.add_argument(name, **SHARED[name] | changes)
