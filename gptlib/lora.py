@@ -88,30 +88,36 @@ class LoRALinear(nn.Module):
         return (out + self.adapters[self.active](x)).to(out.dtype)
 
     @torch.no_grad()
-    def merge(self, sign: int = 1) -> None:
-        """Add the active adapter's update to the weight, or with -1 take it off."""
+    def merge(self) -> None:
+        """Add the active adapter's update to the base layer's weight."""
         if self.active is not None:
-            self.base_layer.weight += sign * self.adapters[self.active].update()
-        self.merged = sign == 1
+            self.base_layer.weight += self.adapters[self.active].update()
+        self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self) -> None:
+        """Take it off again."""
+        if self.active is not None:
+            self.base_layer.weight -= self.adapters[self.active].update()
+        self.merged = False
 
     def as_linear(self) -> Linear:
         """A linear layer of its own that computes the same."""
-        plain = copy.deepcopy(self.base_layer)
-        if self.active is not None and not self.merged:
-            with torch.no_grad():
-                plain.weight += self.adapters[self.active].update()
-        return plain
+        layer = copy.deepcopy(self)
+        if not layer.merged:
+            layer.merge()
+        return layer.base_layer
 
 
 def add_lora(model: GPTModel, config: LoRAConfig | None = None, name: str = "default") -> GPTModel:
     """Give the model a new adapter, in place, and make it the active one, alone to be trained; the same model.
 
     Its A is drawn from PyTorch's global random state. Raises ValueError where the model has an adapter of this name,
-    an adapter is merged, or target_modules names no linear layer, or the head, which may be the token embedding too.
+    an adapter is merged, and what `check_fits` raises.
     """
     config = config or LoRAConfig()
     _check_name(name)
-    check_targets(model, config)
+    check_fits(model, config)
     if name in adapters_of(model):
         raise ValueError(f"The model has an adapter {name!r} already; give another name, or remove_lora it.")
     _refuse_merged(model)
@@ -161,10 +167,11 @@ def switch(model: GPTModel, name: str | None) -> None:
 def merge(model: GPTModel) -> None:
     """Add the active adapter to the base's weights, in place: the same outputs at the base's speed, nothing to train.
 
-    A merged model stays as it is. Raises ValueError where no adapter is active.
+    A merged model stays as it is. Raises ValueError where no adapter is active, or the model is quantized.
     """
     if active_adapter(model) is None:
         raise ValueError("The model has no active adapter to merge; use switch(model, name), or add_lora first.")
+    _refuse_quantized(model)
     if not is_merged(model):
         for _, layer in lora_layers(model):
             layer.merge()
@@ -172,15 +179,23 @@ def merge(model: GPTModel) -> None:
 
 
 def unmerge(model: GPTModel) -> None:
-    """Take the merged adapter out of the base's weights again, in place, up to rounding; it can be trained then."""
+    """Take the merged adapter out of the base's weights again, in place, up to rounding; it can be trained then.
+
+    A model that is not merged stays as it is. Raises ValueError where the model is quantized.
+    """
+    _refuse_quantized(model)
     if is_merged(model):
         for _, layer in lora_layers(model):
-            layer.merge(-1)
+            layer.unmerge()
         switch(model, active_adapter(model))
 
 
 def merged_copy(model: GPTModel) -> GPTModel:
-    """A plain GPTModel that computes the same, to save, export or quantize; the model itself is left as it is."""
+    """A plain GPTModel that computes the same, to save, export or quantize; the model itself is left as it is.
+
+    Raises ValueError where the model is quantized already.
+    """
+    _refuse_quantized(model)
     plain = {id(layer): layer.as_linear() for _, layer in lora_layers(model)}
     return copy.deepcopy(model, plain).requires_grad_(True)  # what is in the second takes the place of its original
 
@@ -237,21 +252,30 @@ def linear_layers(model: GPTModel) -> dict[str, Linear]:
     return {plain.get(path, path): layer for path, layer in found.items()}
 
 
-def check_targets(model: GPTModel, config: LoRAConfig) -> None:
-    """Raise ValueError where one of target_modules is no linear layer of the blocks."""
+def check_fits(model: GPTModel, config: LoRAConfig) -> None:
+    """Raise ValueError where such an adapter makes no sense for the model.
+
+    Each of target_modules has to be a linear layer of the blocks, and not the head, whose weight may be the token
+    embedding's; the rank must not be above the width of all of them; and a quantized model takes no new adapter.
+    """
+    _refuse_quantized(model)
     layers = linear_layers(model)
     for target in config.target_modules:
         if not any(replace(config, target_modules=(target,)).targets(path) for path in layers):
-            reason = "is the head, whose weight may be the token embedding's" if target == _HEAD else "is no such layer"
-            known = ", ".join(sorted({path.rpartition(".")[2] for path in layers})) or "none, in a quantized model"
+            known = ", ".join(sorted({path.rpartition(".")[2] for path in layers}))
             raise ValueError(
-                f"target_modules has {target!r}, which {reason}; give linear layers of the blocks: {known}."
+                f"target_modules has {target!r}, which is no linear layer of the blocks; give any of {known}."
             )
+    widest = max(max(layer.weight.shape) for layer in layers.values())
+    if config.rank > widest:
+        raise ValueError(f"rank={config.rank} is more than the model's widest layer has channels; give 1 to {widest}.")
 
 
 def _check_name(name: str) -> None:
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", name) or hasattr(nn.ModuleDict(), name):
-        raise ValueError(f"The adapter's name {name!r} can't be used; give letters, digits, - and _, as 'default'.")
+        raise ValueError(
+            f"The adapter's name {name!r} can't be used; give another one of letters, digits, - and _, as 'default'."
+        )
 
 
 def _check_there(model: nn.Module, name: str) -> None:
@@ -259,6 +283,11 @@ def _check_there(model: nn.Module, name: str) -> None:
     if name not in found:
         there = ", ".join(found) or "none"
         raise ValueError(f"The model has no adapter {name!r} (it has: {there}); give one of them, or add_lora it.")
+
+
+def _refuse_quantized(model: nn.Module) -> None:
+    if not any(isinstance(module, Linear) for module in model.modules()):
+        raise ValueError("The model was quantized for inference; use the one that it was made from.")
 
 
 def _refuse_merged(model: nn.Module) -> None:

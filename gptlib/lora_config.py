@@ -24,7 +24,7 @@ class LoRAConfig:
     """Names of the linear layers to adapt, or ends of their names, as "c_proj" or "attention.c_proj"."""
 
     def __post_init__(self):
-        object.__setattr__(self, "rank", whole_number("rank", self.rank, 1))
+        rank = whole_number("rank", self.rank, 1)
         if not is_number(self.alpha) or self.alpha <= 0:
             raise ValueError(f"alpha={self.alpha!r} is out of range; give a number above 0.")
         if not is_number(self.dropout) or not 0 <= self.dropout < 1:
@@ -33,6 +33,11 @@ class LoRAConfig:
         is_list = isinstance(targets, list | tuple | set | frozenset)
         if not is_list or not targets or not all(isinstance(name, str) and name for name in targets):
             raise ValueError(f"target_modules={targets!r} names no layers; give a list such as {list(TARGETS)}.")
+        targets = sorted(targets) if isinstance(targets, set | frozenset) else targets  # a set has no order of its own
+        # Python's own types, since a checkpoint with NumPy's could be written, and not read again.
+        object.__setattr__(self, "rank", rank)
+        object.__setattr__(self, "alpha", float(self.alpha))
+        object.__setattr__(self, "dropout", float(self.dropout))
         object.__setattr__(self, "target_modules", tuple(targets))
 
     @classmethod

@@ -4,23 +4,21 @@ The base model is not in it, so that it takes kilobytes. PEFT reads what is writ
 transformers' GPT2LMHeadModel, and what PEFT has written for either is read here. No pickle is ever read.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from gptlib.checkpoints import CheckpointError, NoInitialWeights
-from gptlib.files import read_json, write_json
+from gptlib.files import read_json, remove_leftovers, write_json
 from gptlib.lora import (
     TARGETS,
     LoRAConfig,
     active_adapter,
     adapters_of,
     add_lora,
-    check_targets,
+    check_fits,
     linear_layers,
     lora_layers,
 )
@@ -32,6 +30,7 @@ from gptlib.weights.safetensors_files import TensorReader, read_header
 
 CONFIG = "adapter_config.json"
 TENSORS = "adapter_model.safetensors"
+PICKLE = "adapter_model.bin"
 REMEDY = "use an adapter that was made for this model"
 
 _PREFIX = "base_model.model."
@@ -56,8 +55,8 @@ def save_adapter(model: GPTModel, folder: str | Path, name: str | None = None, *
     transformers: for GPT2LMHeadModel's names instead of ours. An adapter of the same configuration in the folder is
     replaced, by a single renaming: whoever is killed leaves the old one or the new one.
 
-    Raises ValueError where there is no such adapter, or the folder holds another kind; CheckpointError where it can't
-    be written.
+    Raises ValueError where there is no such adapter, it has layers that transformers has not, or the folder holds an
+    adapter of another configuration; CheckpointError where it can't be written.
     """
     folder = Path(folder)
     name = name if name is not None else active_adapter(model)
@@ -67,17 +66,11 @@ def save_adapter(model: GPTModel, folder: str | Path, name: str | None = None, *
     config = _sorted(adapters_of(model)[name])
     if transformers and (ours_alone := sorted(set(config.target_modules) - set(TARGETS))):
         raise ValueError(f"transformers has no layers named {ours_alone[0]!r}; use target_modules of {list(TARGETS)}.")
-    _check_same_kind(folder, config, transformers)
-    tensors = {}
-    for path, layer in lora_layers(model):
-        if name in layer.adapters:
-            for part, tensor in layer.adapters[name].named_parameters():
-                tensors[_stored_name(model, path, part, transformers)] = tensor.detach()
     try:
-        # The configuration comes first, and stays where it is there: then one renaming replaces the adapter.
-        if not (folder / CONFIG).is_file():
+        if not _holds_same_kind(folder, config, transformers):
             write_json(folder / CONFIG, _peft_config(config, transformers))
-        write_safetensors(folder / TENSORS, tensors)
+        remove_leftovers(folder / TENSORS)
+        write_safetensors(folder / TENSORS, _tensors_of(model, name, transformers))
     except OSError as error:
         raise CheckpointError(
             f"The adapter '{folder}' could not be written ({error.strerror or error}); free some space or choose "
@@ -105,19 +98,12 @@ def load_adapter(model: GPTModel, folder: str | Path, name: str = "default") -> 
                 f"{', '.join(DTYPES)}; {REMEDY}."
             )
     reader = TensorReader(mapped=False)
-    tensors = {name: reader.read(tensor) for name, tensor in stored.items()}
+    tensors = {tensor.name: reader.read(tensor) for tensor in stored.values()}
     with NoInitialWeights():
         add_lora(model, config, name)
-    _copy_into(model, name, tensors, transformers)
+    for stored_name, tensor in _tensors_of(model, name, transformers).items():
+        tensor.copy_(tensors[stored_name])
     return config
-
-
-@torch.no_grad()
-def _copy_into(model: GPTModel, name: str, tensors: Mapping[str, Tensor], transformers: bool) -> None:
-    for path, layer in lora_layers(model):
-        if name in layer.adapters:
-            for part, parameter in layer.adapters[name].named_parameters():
-                parameter.copy_(tensors[_stored_name(model, path, part, transformers)])
 
 
 def read_config(folder: str | Path) -> tuple[LoRAConfig, bool]:
@@ -171,30 +157,34 @@ def _sorted(config: LoRAConfig) -> LoRAConfig:
     return replace(config, target_modules=tuple(sorted(config.target_modules)))
 
 
-def _check_same_kind(folder: Path, config: LoRAConfig, transformers: bool) -> None:
-    """Raise ValueError where the folder's adapter has another configuration: two files can't be replaced at once."""
+def _holds_same_kind(folder: Path, config: LoRAConfig, transformers: bool) -> bool:
+    """Whether the folder has an adapter of this configuration, of which the tensors alone have to be replaced.
+
+    Raises ValueError where it has another one, since two files can't be replaced at once.
+    """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"'{folder}' is a file; give the name of a folder.")
-    if not (folder / CONFIG).is_file():
-        return
+    if not any((folder / file).is_file() for file in (TENSORS, PICKLE)):
+        return False
     try:
         same = read_config(folder) == (config, transformers)
-    except CheckpointError:
+    except (CheckpointError, FileNotFoundError):
         same = False
     if not same:
         raise ValueError(
             f"The folder '{folder}' holds an adapter of another configuration, which would be lost; give a new folder."
         )
+    return True
 
 
 def _tensor_file(folder: Path) -> Path:
     path = folder / TENSORS
     if path.is_file():
         return path
-    if (folder / "adapter_model.bin").is_file():
+    if (folder / PICKLE).is_file():
         raise CheckpointError(
-            f"The folder '{folder}' has adapter_model.bin and no {TENSORS}; such files are pickles, which could run "
-            "any code and are never loaded here; use an adapter that was saved as {TENSORS}."
+            f"The folder '{folder}' has {PICKLE} and no {TENSORS}; such files are pickles, which could run "
+            f"any code and are never loaded here; use an adapter that was saved as {TENSORS}."
         )
     raise FileNotFoundError(f"The folder '{folder}' has no {TENSORS}; use a complete copy of it.")
 
@@ -202,15 +192,25 @@ def _tensor_file(folder: Path) -> Path:
 def _expected(model: GPTModel, folder: Path, config: LoRAConfig, transformers: bool) -> dict[str, Shape]:
     """The tensors that the file must have for this model, with their shapes."""
     try:
-        check_targets(model, config)
+        check_fits(model, config)
     except ValueError as error:
-        raise CheckpointError(f"The adapter '{folder}' does not fit the model: {error}") from None
+        raise CheckpointError(f"The adapter '{folder}' does not fit the model: {shortened(error, 300)}.") from None
     expected = {}
     for path, layer in linear_layers(model).items():
         if config.targets(path):
             shapes = {"A": (config.rank, layer.in_features), "B": (layer.out_features, config.rank)}
             expected |= {_stored_name(model, path, part, transformers): shape for part, shape in shapes.items()}
     return expected
+
+
+def _tensors_of(model: GPTModel, name: str, transformers: bool) -> dict[str, Tensor]:
+    """The tensors of the model's adapter, themselves and not copies, by their names in the file."""
+    return {
+        _stored_name(model, path, part, transformers): parameter.detach()
+        for path, layer in lora_layers(model)
+        if name in layer.adapters
+        for part, parameter in layer.adapters[name].named_parameters()
+    }
 
 
 def _stored_name(model: GPTModel, path: str, part: str, transformers: bool) -> str:

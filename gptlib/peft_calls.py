@@ -12,8 +12,8 @@ _ABSENT = ("inputs_embeds", "labels", "output_attentions", "output_hidden_states
 def callable_by_peft(forward: Callable) -> Callable:
     """Let `forward(self, ids, *, padding, …)` be called with input_ids and attention_mask, too.
 
-    attention_mask (B, T) is 0 where a row is padded, at its left or right. Raises ValueError for transformers' other
-    names, with any value but None.
+    attention_mask (B, T), with a cache (B, S), is 0 where a row is padded, at its left or right. Raises ValueError for
+    transformers' other names, with any value but None, for one thing given by two names, and where shapes differ.
     """
 
     @wraps(forward)
@@ -21,12 +21,26 @@ def callable_by_peft(forward: Callable) -> Callable:
         for name in _ABSENT:
             if options.pop(name, None) is not None:
                 raise ValueError(f"{name} is of no use to this model, which gives logits; leave it out.")
+        pairs = (ids, input_ids), (options.get("padding"), attention_mask)
+        if any(ours is not None and theirs is not None for ours, theirs in pairs):
+            raise ValueError("ids are also input_ids, and padding is also attention_mask; give one of each pair.")
+        ids = input_ids if ids is None else ids
         if attention_mask is not None:
+            _check_shape(attention_mask, ids, options.get("cache"))
             padding = left_padding(attention_mask)
             options["padding"] = padding if padding.any() else None
-        return forward(self, input_ids if ids is None else ids, **options)
+        return forward(self, ids, **options)
 
     return called
+
+
+def _check_shape(attention_mask: Tensor, ids: Tensor, cache) -> None:
+    expected = (len(ids), ids.shape[1] + (cache.length if cache is not None else 0))
+    if tuple(attention_mask.shape) != expected:
+        raise ValueError(
+            f"attention_mask has the shape {tuple(attention_mask.shape)}, and the tokens have {expected}; give a 1 for "
+            "each token, and a 0 where it is padding."
+        )
 
 
 def left_padding(attention_mask: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -249,6 +250,20 @@ def test_the_state_of_all_adapters_makes_them_anew(make_model, state):
     assert lora_state(make_model()) is None
 
 
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+@pytest.mark.parametrize("merged", [False, True])
+@torch.no_grad()
+def test_nothing_is_merged_into_a_quantized_base_or_taken_out(make_model, precision, merged):
+    model = with_adapter(make_model())
+    if merged:
+        merge(model)
+    model = with_precision(model, precision)[0]
+    expected = model(IDS)
+    for call in (merge, unmerge, merged_copy, lambda model: add_lora(model, name="b")):
+        refused(lambda call=call: call(model), "quantized", "made from")
+    assert torch.equal(model(IDS), expected)
+
+
 def refused(call, *fragments):
     with pytest.raises(ValueError, match=re.escape(fragments[0])) as error:
         call()
@@ -263,6 +278,7 @@ def refused(call, *fragments):
         ({"rank": True}, "rank=True"),
         ({"alpha": 0}, "alpha=0"),
         ({"alpha": float("nan")}, "alpha=nan"),
+        ({"alpha": 10**400}, "alpha=1000"),
         ({"alpha": "8"}, "alpha='8'"),
         ({"dropout": 1.0}, "dropout=1.0"),
         ({"dropout": -0.1}, "dropout=-0.1"),
@@ -276,12 +292,21 @@ def test_a_config_that_makes_no_sense(options, fragment):
     refused(lambda: LoRAConfig(**options), fragment)
 
 
+def test_a_config_holds_plain_values_in_one_order():
+    config = LoRAConfig(np.int64(2), np.float64(5), np.float64(0.5), {"c_proj", "c_fc", "c_attn"})
+    assert [type(value) for value in (config.rank, config.alpha, config.dropout)] == [int, float, float]
+    assert config.target_modules == ("c_attn", "c_fc", "c_proj")
+    assert LoRAConfig.from_dict(config.to_dict()) == config
+
+
 def test_what_does_not_fit_is_refused_and_changes_nothing(make_model):
     model = with_adapter(make_model(), "a")
     before, state = weights(model), lora_state(model)
     refused(lambda: add_lora(model, name="a"), "'a'", "already")
     for name in ("", "a.b", "keys", None, "ä"):
         refused(lambda name=name: add_lora(model, name=name), repr(name))
+    for rank in (4 * SHAPE["emb_dim"] + 1, 10**12):
+        refused(lambda rank=rank: add_lora(model, LoRAConfig(rank), "b"), f"rank={rank}", "1 to 96")
     for target in ("output_head", "token_embedding", "_proj", "blocks"):
         config = LoRAConfig(target_modules=("c_fc", target))
         refused(lambda config=config: add_lora(model, config, "b"), target, "c_attn, c_fc, c_proj")

@@ -177,6 +177,11 @@ def test_called_by_transformers_names(make_model):
     assert torch.equal(model(IDS, attention_mask=left), model(IDS, padding=torch.tensor([0, 4])))
     right = left.flip(1)
     torch.testing.assert_close(model(IDS, attention_mask=right)[1, :5], expected[1, :5])
+    cache = model.new_cache(2)
+    model(IDS[:, :6], attention_mask=left[:, :6], cache=cache)
+    torch.testing.assert_close(
+        model(IDS[:, 6:], attention_mask=left, cache=cache), model(IDS, attention_mask=left)[:, 6:]
+    )
     assert left_padding(torch.zeros(1, 3)).tolist() == [3]
     assert model.prepare_inputs_for_generation(IDS, padding=None) == {"input_ids": IDS, "padding": None}
 
@@ -190,6 +195,14 @@ def test_transformers_names_that_mean_nothing_here(make_model):
     middle[0, 3] = 0
     with pytest.raises(ValueError, match="attention_mask") as error:
         model(IDS, attention_mask=middle)
+    for options in ({"input_ids": IDS}, {"attention_mask": torch.ones_like(IDS), "padding": torch.tensor([0, 2])}):
+        with pytest.raises(ValueError, match="input_ids") as error:
+            model(IDS, **options)
+        assert_helpful(error)
+    for shape in ((9,), (3, 9), (2, 5), (2, 10)):
+        with pytest.raises(ValueError, match="attention_mask has the shape") as error:
+            model(IDS, attention_mask=torch.ones(shape))
+        assert_helpful(error, "(2, 9)")
     with pytest.raises(TypeError, match="attention_maks"):
         model(IDS, attention_maks=middle)
     with pytest.raises(TypeError):

@@ -1,5 +1,6 @@
 """A run with LoRA through the same training loop: saved, resumed bit for bit, and its checkpoint as good as any."""
 
+import numpy as np
 import pytest
 import torch
 from lora_helpers import with_adapter
@@ -20,7 +21,7 @@ from training_helpers import (
 
 from gptlib.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from gptlib.generation import generate
-from gptlib.lora import LoRAConfig, add_lora, lora_state, merge, merged_copy, switch, trainable_parameters
+from gptlib.lora import LoRAConfig, adapters_of, add_lora, lora_state, merge, merged_copy, switch, trainable_parameters
 from gptlib.run_files import last_path
 
 CFG = {"max_steps": 9, "eval_interval": 3, "gradient_accumulation_steps": 2}
@@ -75,6 +76,12 @@ def test_a_checkpoint_of_a_model_with_adapters(make_model, tmp_path, state, tyin
     assert "lora" not in torch.load(tmp_path / "y.pth")
     with torch.no_grad():
         torch.testing.assert_close(plain(ids), model(ids), atol=1e-4, rtol=1e-4)
+
+
+def test_a_checkpoint_of_an_adapter_whose_numbers_are_numpys(make_model, tmp_path):
+    config = LoRAConfig(alpha=np.float64(8), dropout=np.float64(0.5))
+    save_checkpoint(tmp_path / "x.pth", add_lora(make_model(), config))
+    assert adapters_of(load_checkpoint(tmp_path / "x.pth").model) == {"default": config}
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from gptlib.files import project_root, write_atomically
 SEED = 6
 TRAINING, HELD_OUT = 900, 50  # entries of each mechanical task
 LISTS = 700  # of each length
+ONE_IN = 6  # sentences and lists is for the held-out part
 QUESTIONS_HELD_OUT = 40
 LEAST = 10  # times that a word of a sentence has to be in the tales, so that a model trained on them knows it
 
@@ -179,7 +180,7 @@ def make(text: str) -> tuple[list[Entry], list[Entry]]:
     training, held_out = asked[QUESTIONS_HELD_OUT:], asked[:QUESTIONS_HELD_OUT]
     given = {"sentences": shuffled(sentences(text), rng), "lists": shuffled(word_lists(rng), rng)}
     for name, task in TASKS.items():
-        pools = [(given[kind], len(given[kind]) // 6) for kind in task.of]
+        pools = [(given[kind], len(given[kind]) // ONE_IN) for kind in task.of]
         training += entries_of(name, [words for pool, cut in pools for words in pool[cut:]], TRAINING, rng)
         held_out += entries_of(name, [words for pool, cut in pools for words in pool[:cut]], HELD_OUT, rng)
     return shuffled(training, rng), shuffled(held_out, rng)

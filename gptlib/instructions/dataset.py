@@ -31,10 +31,11 @@ class InstructionDataset(Dataset):
     A list or array of numbers gives a batch of those items, as `collate_padded` makes it: as long as its longest, the
     inputs filled up with <|endoftext|> and the targets with -100, so that the first <|endoftext|> only is learned.
 
-    What is too long for context_length is never dropped unseen:
-    - an answer that does not fit is cut, and then ends without <|endoftext|>; `cut` has the places of such entries;
-    - an entry whose prompt leaves no room for one token of the answer is left out; `left_out` has their places.
-    `notes()` says both in words. A "<|endoftext|>" written in a text is plain text.
+    Nothing is lost unseen; three lists have the places of entries that are not learned as they are:
+    - `cut`: the answer does not fit in context_length, and then ends without <|endoftext|>;
+    - `left_out`: the prompt leaves no room for one token of the answer;
+    - `garbled`: the answer has words that the tokenizer does not know, and that are learned as <|unk|>.
+    `notes()` says this in words. A "<|endoftext|>" written in a text is plain text.
 
     packing: put entries that follow each other into one window as long as they fit, which saves the padding. Nothing
     is masked between them: as with the documents that GPT-2 was trained on, a token also attends to what stands
@@ -49,7 +50,7 @@ class InstructionDataset(Dataset):
         entries: Sequence[Instruction],
         tokenizer: Tokenizer,
         context_length: int,
-        template: str | Template = "alpaca",
+        template: str | Template = "chat",
         *,
         packing: bool = False,
     ):
@@ -58,32 +59,29 @@ class InstructionDataset(Dataset):
                 f"{type(tokenizer).__name__} has no <|endoftext|>, and without it no answer would ever end; "
                 "use a tokenizer that has it: word, bpe, sentencepiece or gpt2."
             )
-        self.context_length = whole_number("context_length", context_length, 1)
+        self.context_length = context_length = whole_number("context_length", context_length, 1)
         self.pad_id, self.n_entries = tokenizer.eos_id, len(entries)
         self.cut: list[int] = []
         self.left_out: list[int] = []
+        self.garbled: list[int] = []
         template = find_template(template)
-        examples = [
-            example
-            for place, entry in enumerate(entries)
-            if (example := self._fitting(place, _encoded(place, entry, tokenizer, template)))
-        ]
+        examples = []
+        for place, entry in enumerate(entries):
+            tokens, n_prompt = _encoded(place, entry, tokenizer, template)
+            if n_prompt > context_length:
+                self.left_out.append(place)
+                continue
+            if len(tokens) > context_length + 1:
+                self.cut.append(place)
+            if _letters(tokenizer.decode(tokens[n_prompt:-1].tolist())) != _letters(entry.output):
+                self.garbled.append(place)
+            examples.append((tokens[: context_length + 1], n_prompt))
         if not examples:
             raise ValueError(
                 f"None of {len(entries)} entries has a prompt that leaves room for an answer in "
                 f"context_length={context_length} tokens; give shorter ones, a longer context, or another template."
             )
-        self._windows = _packed(examples, self.context_length + 1) if packing else [[example] for example in examples]
-
-    def _fitting(self, place: int, example: Example) -> Example | None:
-        """The example, cut to context_length + 1 tokens; None where no target would be left."""
-        tokens, n_prompt = example
-        if n_prompt > self.context_length:
-            self.left_out.append(place)
-            return None
-        if len(tokens) > self.context_length + 1:
-            self.cut.append(place)
-        return tokens[: self.context_length + 1], n_prompt
+        self._windows = _packed(examples, context_length + 1) if packing else [[example] for example in examples]
 
     def __len__(self) -> int:
         return len(self._windows)
@@ -103,14 +101,14 @@ class InstructionDataset(Dataset):
         return torch.from_numpy(tokens[:-1]), torch.from_numpy(targets)
 
     def notes(self) -> list[str]:
-        """A sentence for what was left out, and one for what was cut; none where all fits."""
+        """A sentence each for what was left out, what was cut and what was garbled; none where all is well."""
         kinds = (
-            (self.left_out, "left out: the prompt leaves no room for an answer"),
-            (self.cut, "cut: the answer and its end do not fit"),
+            (self.left_out, f"left out: the prompt leaves no room for an answer in {self.context_length} tokens"),
+            (self.cut, f"cut: the answer and its end do not fit in {self.context_length} tokens"),
+            (self.garbled, "garbled: the tokenizer does not know all words of the answer"),
         )
         return [
-            f"{len(places):,} of {self.n_entries:,} entries {what} in {self.context_length} tokens "
-            f"(number {_listed(places)})."
+            f"{len(places):,} of {self.n_entries:,} entries {what} (number {_listed(places)})."
             for places, what in kinds
             if places
         ]
@@ -148,6 +146,11 @@ def _encoded(place: int, entry: Instruction, tokenizer: Tokenizer, template: Tem
     except ValueError as error:
         raise ValueError(f"Entry {place + 1}: {error}") from None
     return np.array([*prompt, *answer, tokenizer.eos_id], dtype=np.int32), len(prompt)
+
+
+def _letters(text: str) -> str:
+    """The text without its white space, which a word tokenizer may move."""
+    return "".join(text.split())
 
 
 def _packed(examples: list[Example], room: int) -> list[list[Example]]:

@@ -66,8 +66,8 @@ def _text(data: Mapping, key: str, needed: bool = True) -> str:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if found := _NO_TEXT.search(text):
         raise ValueError(
-            f"has the character U+{ord(found[0]):04X} in its '{key}', after {found.start():,} others, "
-            "which stands in no proper text"
+            f"has the character U+{ord(found[0]):04X} in its '{key}', at place {found.start() + 1:,}, which is in no "
+            "proper text"
         )
     if any(character.isprintable() and not character.isspace() for character in text):
         return text

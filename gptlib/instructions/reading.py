@@ -67,18 +67,23 @@ def read_instructions(
 
 
 def _numbered(source: Any) -> Numbered:
-    if not isinstance(source, str | os.PathLike):
-        if not isinstance(source, Iterable) or isinstance(source, Mapping | bytes | bytearray):
-            raise ValueError(
-                f"Instructions can't be read from a {type(source).__name__}; give a file, a folder or a list of dicts."
-            )
-        for number, data in enumerate(source, start=1):
-            yield f"Entry {number}", asdict(data) if isinstance(data, Instruction) else data
+    if isinstance(source, str | os.PathLike):
+        yield from _at(Path(source))
         return
-    path = Path(source).expanduser()
+    if not isinstance(source, Iterable) or isinstance(source, Mapping | bytes | bytearray):
+        raise ValueError(
+            f"Instructions can't be read from a {type(source).__name__}; give a file, a folder or a list of dicts."
+        )
+    for number, data in enumerate(source, start=1):
+        yield f"Entry {number}", asdict(data) if isinstance(data, Instruction) else data
+
+
+def _at(path: Path) -> Numbered:
+    """The entries of a file, a folder of files, or a saved dataset."""
     try:
+        path = path.expanduser()
         is_folder, found = path.is_dir(), path.exists()
-    except (OSError, ValueError):  # too long to be a name, or with a NUL
+    except (OSError, ValueError, RuntimeError):  # too long to be a name, with a NUL, in the home of nobody
         is_folder = found = False
     if not found:
         raise FileNotFoundError(f"There is no file or folder of instructions at {str(path)[:200]!r}; check the path.")
@@ -98,27 +103,29 @@ def _files_in(folder: Path) -> list[Path]:
     return sorted(files, key=lambda p: p.name)
 
 
-def _entries_of(file: Path) -> Numbered:
+def _entries_of(file: Path) -> list[tuple[str, Any]]:
     if file.suffix.lower() not in SUFFIXES or not file.is_file():
         raise ValueError(f"'{file}' is no {', '.join(SUFFIXES)} file; give one, or a folder of them.")
     text = "".join(decoded(Source(str(file), file)))
     if file.suffix.lower() in LINES:
-        lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
-        for number, line in lines:
-            yield f"Line {number} of '{file}'", _parsed(line)
-        n = len(lines)
+        lines = enumerate(text.split("\n"), start=1)
+        entries = [(f"Line {number} of '{file}'", _parsed(line)) for number, line in lines if line.strip()]
     else:
-        data = _parsed(text)
-        if isinstance(data, Unreadable):
-            raise ValueError(f"'{file}' {data.why}; if each of its lines is an entry, name it .jsonl.")
-        if not isinstance(data, list):
-            keys = f" with the keys {', '.join(map(repr, list(data)[:4]))}"[:80] if isinstance(data, dict) else ""
-            raise ValueError(f"'{file}' holds {kind(data)}{keys}, and a list of entries is needed.")
-        for number, entry in enumerate(data, start=1):
-            yield f"Entry {number} of '{file}'", entry
-        n = len(data)
-    if not n:
+        entries = [(f"Entry {number} of '{file}'", data) for number, data in enumerate(_listed(file, text), start=1)]
+    if not entries:
         raise ValueError(f"'{file}' has no entry; put at least one there, with 'instruction' and 'output'.")
+    return entries
+
+
+def _listed(file: Path, text: str) -> list:
+    """The list that the JSON is. Raises: ValueError where it is none."""
+    data = _parsed(text)
+    if isinstance(data, Unreadable):
+        raise ValueError(f"'{file}' {data.why}; if each of its lines is an entry, name it .jsonl.")
+    if not isinstance(data, list):
+        keys = f" with the keys {', '.join(map(repr, list(data)[:4]))}"[:80] if isinstance(data, dict) else ""
+        raise ValueError(f"'{file}' holds {kind(data)}{keys}, and a list of entries is needed.")
+    return data
 
 
 def _parsed(text: str) -> Any:

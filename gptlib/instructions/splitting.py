@@ -36,7 +36,8 @@ def split_entries(
         groups.setdefault(prompt_key(entry), []).append(i)
     if len(groups) < 2:
         raise ValueError(
-            f"{len(entries)} entries ask {len(groups)} different things, and a split needs at least 2; add others."
+            f"A split needs at least 2 entries that ask different things, and {len(groups)} of {len(entries)} do; add "
+            "others."
         )
     shuffled = np.random.default_rng(seed).permutation(len(groups))[:-1]  # one group at least is for training
     members, held_out = list(groups.values()), set()

@@ -81,6 +81,6 @@ def find_template(template: str | Template) -> Template:
     """The template of that name, or the one given. Raises: ValueError for a name that isn't known."""
     if isinstance(template, Template):
         return template
-    if template not in TEMPLATES:
+    if not isinstance(template, str) or template not in TEMPLATES:
         raise ValueError(f"template={template!r} is not known; give {' or '.join(map(repr, TEMPLATES))}.")
     return TEMPLATES[template]

@@ -107,6 +107,17 @@ def test_notes_name_the_entries_as_people_count_them():
     ]
 
 
+def test_answers_that_the_tokenizer_does_not_know_are_told():
+    tokenizer = WordTokenizer.train("the hen said it,  and\nthen the hat")
+    answers = ["the hen", "the fox said it", "The hen\n", "it,  and\nthe hat", "hat"]
+    dataset = InstructionDataset([Instruction("Say it.", answer) for answer in answers], tokenizer, 30)
+    assert dataset.garbled == [1, 2]
+    assert dataset.notes() == [
+        "2 of 5 entries garbled: the tokenizer does not know all words of the answer (number 2, 3)."
+    ]
+    assert InstructionDataset(ENTRIES, BPE, 200).garbled == []
+
+
 @given(entries=SOME, context_length=st.integers(150, 300))
 def test_packing_loses_nothing(entries, context_length):
     apart = InstructionDataset(entries, BPE, context_length, "chat")

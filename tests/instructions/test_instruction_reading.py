@@ -67,10 +67,10 @@ BAD_ENTRIES = {
     "white": ({**HEN, "output": " \n\t"}, "has nothing to read in its 'output' (' \\n\\t')"),
     "invisible": ({**HEN, "output": "\u200b\ufeff"}, "has nothing to read in its 'output' ('\\u200b\\ufeff')"),
     "too long": ({**HEN, "input": "a" * 100_001}, "has 100,001 characters in its 'input', and 100,000 are allowed"),
-    "NUL": ({**HEN, "output": "a\0"}, "has the character U+0000 in its 'output', after 1 others"),
+    "NUL": ({**HEN, "output": "a\0"}, "has the character U+0000 in its 'output', at place 2, which is in no"),
     "escape": ({**HEN, "output": "\x1b[2J"}, "has the character U+001B"),
     "half a pair": ({**HEN, "input": "a\ud83d"}, "has the character U+D83D"),
-    "decoded wrongly": ({**HEN, "output": "caf\ufffd"}, "has the character U+FFFD in its 'output', after 3 others"),
+    "decoded wrongly": ({**HEN, "output": "caf\ufffd"}, "has the character U+FFFD in its 'output', at place 4,"),
     "no character": ({**HEN, "output": "\U0001ffff"}, "has the character U+1FFFF"),
 }
 
@@ -162,6 +162,8 @@ def test_what_is_no_place_to_read_from(tmp_path):
         read_instructions(tmp_path / "none.json")
     with pytest.raises(FileNotFoundError, match="There is no file or folder"):
         read_instructions("Once upon a time\0 " * 999)
+    with pytest.raises(FileNotFoundError, match=r"instructions at '~nobody-of-this-name.a\.json'"):
+        read_instructions("~nobody-of-this-name/a.json")
     with pytest.raises(FileNotFoundError, match=r"has no \.json or \.jsonl or \.ndjson file; put one there"):
         read_instructions(tmp_path)
     with pytest.raises(ValueError, match=r"is no \.json, \.jsonl, \.ndjson file; give one"):

@@ -44,7 +44,7 @@ def test_no_near_duplicates_on_both_sides(letters, ratio, seed):
     entries = [Instruction(spelled(f"say {c} and", i), str(i), spelled(c * 2, -i)) for i, c in enumerate(letters)]
     plain = [re.sub(r"[\W_]", "", unicodedata.normalize("NFC", f"{e.instruction}{e.input}").lower()) for e in entries]
     if len(set(plain)) < 2:
-        with pytest.raises(ValueError, match=f"{len(entries)} entries ask 1 different things"):
+        with pytest.raises(ValueError, match=f"different things, and 1 of {len(entries)} do"):
             split_entries(entries, ratio, seed)
         return
     training, held_out = split_entries(entries, ratio, seed)

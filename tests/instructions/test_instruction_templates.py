@@ -1,5 +1,7 @@
 """The texts that a model is shown: Alpaca's to the letter, a plain chat, and conversations."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,7 +54,8 @@ def test_whatever_a_text_holds_stands_in_the_prompt_as_it_is(template, asked, gi
 
 def test_templates_are_found_by_name_and_do_not_change():
     assert find_template("chat") is find_template(CHAT) is CHAT
-    with pytest.raises(ValueError, match="template='chatml' is not known; give 'alpaca' or 'chat'"):
-        find_template("chatml")
+    for name in ("chatml", None, ["chat"]):
+        with pytest.raises(ValueError, match=re.escape(f"template={name!r} is not known; give 'alpaca' or 'chat'")):
+            find_template(name)
     with pytest.raises(AttributeError):
         CHAT.turn = ""
