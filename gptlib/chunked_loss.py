@@ -24,6 +24,8 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, ignore
     hidden (N, C), weight (V, C), targets (N,); targets that equal `ignored` are left out. Under autocast the products
     are in its type, and all else in float32.
     """
+    if not torch.is_grad_enabled():  # forward can't see that, and would compute gradients for nobody
+        hidden, weight = hidden.detach(), weight.detach()
     return _LinearCrossEntropy.apply(hidden, weight, targets, ignored)
 
 
@@ -31,8 +33,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor, ignored: int) -> Tensor:
         device = hidden.device.type
-        in_autocast = torch.is_autocast_enabled(device)
-        dtype = torch.get_autocast_dtype(device) if in_autocast else hidden.dtype
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
         wants_hidden, wants_weight, *_ = ctx.needs_input_grad
         d_hidden = torch.empty_like(hidden) if wants_hidden else None
         d_weight = torch.zeros_like(weight) if wants_weight else None
@@ -40,10 +41,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         rows = ROWS.get(device, MANY_ROWS)
         with torch.autocast(device, enabled=False):
             w = weight.to(dtype)
-            for h_part, t, out in zip(
-                hidden.split(rows), targets.split(rows), _parts(d_hidden, rows, len(hidden)), strict=True
-            ):
-                h = h_part.to(dtype)
+            for start in range(0, len(hidden), rows):
+                part = slice(start, start + rows)
+                h, t = hidden[part].to(dtype), targets[part]
                 log_p = F.log_softmax(linear(h, w), dim=-1, dtype=torch.float32)  # (rows, V)
                 counted = t != ignored
                 index = t.masked_fill(~counted, 0)[:, None]
@@ -55,7 +55,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 d_logits.scatter_add_(1, index, torch.full_like(index, -1, dtype=d_logits.dtype))
                 d_logits = d_logits.mul_(counted[:, None]).to(dtype)
                 if wants_hidden:
-                    out.copy_(linear(d_logits, w.t()))
+                    d_hidden[part] = linear(d_logits, w.t())
                 if wants_weight:
                     d_weight += linear(d_logits.t(), h.t())
         ctx.save_for_backward(*(d for d in (d_hidden, d_weight) if d is not None))
@@ -68,7 +68,3 @@ class _LinearCrossEntropy(torch.autograd.Function):
         found = list(ctx.saved_tensors)
         d_hidden, d_weight = (found.pop(0) * d_loss if wants else None for wants in ctx.wants)
         return d_hidden, d_weight, None, None
-
-
-def _parts(tensor: Tensor | None, rows: int, n: int) -> list[Tensor | None]:
-    return [None] * -(-n // rows) if tensor is None else list(tensor.split(rows))

@@ -80,6 +80,7 @@ def settle(batched: bool | None) -> None:
         _pays[False] = batched
 
 
+@torch.inference_mode(False)  # in which the caller may be, and nothing has gradients
 def _tried(one_query: bool) -> bool:
     q, k, v = (torch.zeros(2, 12, 512, 64, dtype=torch.bfloat16, requires_grad=not one_query) for _ in range(3))
     ours = of_one_query if one_query else in_blocks

@@ -88,9 +88,14 @@ def _rebuilt(model: GPTModel, kind: type[nn.Module]) -> GPTModel:
     if not any(isinstance(module, Linear) for module in model.modules()):
         raise ValueError("The model was quantized before; quantize the one that it was made from.")
     layers = {id(module): kind(module.weight, module.bias) for module in model.modules() if isinstance(module, Linear)}
-    rest = {id(p): p.detach().to(torch.bfloat16) for n, p in model.named_parameters() if not _multiplies(model, n)}
+    rest = {id(p): _in_bf16(p) for name, p in model.named_parameters() if not _multiplies(model, name)}
     memo = layers | {key: nn.Parameter(tensor, requires_grad=False) for key, tensor in rest.items()}
     return copy.deepcopy(model, memo).eval()  # what is in memo takes the place of its original
+
+
+def _in_bf16(tensor: Tensor | None) -> Tensor | None:
+    """A copy even of what is in bf16 already: the original may be trained on."""
+    return None if tensor is None else tensor.detach().to(torch.bfloat16, copy=True)
 
 
 def _multiplies(model: GPTModel, name: str) -> bool:
@@ -114,7 +119,7 @@ class PackedLinear(_ForInference):
         self.out_features, self.in_features = weight.shape
         dense = weight.detach().to(torch.bfloat16).contiguous()
         self.weight = torch.ops.mkldnn._reorder_linear_weight(dense, 1)
-        self.bias = None if bias is None else bias.detach().to(torch.bfloat16)
+        self.bias = _in_bf16(bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.ops.mkldnn._linear_pointwise(x.to(torch.bfloat16), self.weight, self.bias, "none", [], "")
@@ -131,7 +136,7 @@ class QuantizedLinear(_ForInference):
         scale = scale.to(torch.bfloat16)  # rounded first, so that the whole numbers fit the scale that is used
         self.weight = (weight / scale.float()).round().clamp(-127, 127).to(torch.int8)  # (N, K)
         self.scale = scale[:, 0]  # (N,)
-        self.bias = None if bias is None else bias.detach().to(torch.bfloat16)
+        self.bias = _in_bf16(bias)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.to(torch.bfloat16)

@@ -100,7 +100,10 @@ def test_training_and_evaluation_give_the_same_losses(make_model, many_logits):
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
-def test_evaluation_keeps_no_gradient(make_model, many_logits):
+def test_evaluation_computes_no_gradient(make_model, many_logits, monkeypatch):
     many_logits()
+    products, model = [], make_model()
+    monkeypatch.setattr(chunked_loss, "linear", lambda *factors: products.append(factors) or F.linear(*factors))
     with torch.no_grad():
-        assert not batch_loss(make_model(), torch.ones(1, 4).long(), torch.ones(1, 4).long()).requires_grad
+        assert not batch_loss(model, torch.ones(1, 4).long(), torch.ones(1, 4).long()).requires_grad
+    assert len(products) == 1  # the logits

@@ -16,8 +16,17 @@ from training_helpers import At, assert_helpful, child, interrupt, temporary_fil
 import gptlib.comparison.comparing as comparing
 from gptlib.checkpoints import save_checkpoint
 from gptlib.cli import main
-from gptlib.comparison import TOKENIZERS, ComparisonConfig, ComparisonRow, compare_tokenizers, shape_for, split_each
+from gptlib.comparison import (
+    TOKENIZERS,
+    ComparisonConfig,
+    ComparisonRow,
+    compare_tokenizers,
+    finished_rows,
+    shape_for,
+    split_each,
+)
 from gptlib.corpus import read_text
+from gptlib.corpus.reading import find_sources
 from gptlib.datasets import create_dataloader
 from gptlib.evaluation import evaluate_continuations
 from gptlib.files import project_root
@@ -115,7 +124,7 @@ def test_what_all_models_have_in_common_must_make_sense(changes):
 
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_every_model_reads_the_whole_text_but_for_less_than_a_window(texts, name):
-    training_text, held_out = split_each(texts)
+    training_text, held_out = split_each(find_sources(texts))
     config = ComparisonConfig(vocab_size=400, parameters=450_000, context_length=32)
     contender = comparing.prepare(name, training_text, held_out, config)
     ids = contender.tokenizer.encode(training_text)
@@ -129,7 +138,7 @@ def test_every_model_reads_the_whole_text_but_for_less_than_a_window(texts, name
 
 
 def test_a_tenth_of_each_text_is_held_out(texts):
-    training_text, held_out = split_each(texts)
+    training_text, held_out = split_each(find_sources(texts))
     tales, numbers = (read_text(path) for path in texts)
     assert len(training_text) + len(held_out) == len(tales) + len(numbers)
     for text in (tales, numbers):
@@ -167,7 +176,7 @@ def compared(tmp_path_factory):
 
 def test_every_row_has_the_same_text_and_size(compared):
     texts, rows = compared
-    training_text, held_out = split_each(texts)
+    training_text, held_out = split_each(find_sources(texts))
     assert [row.tokenizer for row in rows] == list(SMALL)
     for row in rows:
         assert row.training_bytes == len(training_text.encode())
@@ -185,7 +194,7 @@ def test_every_row_has_the_same_text_and_size(compared):
 def test_a_row_is_what_evaluating_the_same_model_gives(tmp_path, compared, capsys):
     """The run is made anew from its row, saved, and given to `gptlib evaluate`."""
     texts, rows = compared
-    training_text, held_out = split_each(texts)
+    training_text, held_out = split_each(find_sources(texts))
     (tmp_path / "held_out.txt").write_text(held_out, encoding="utf-8", newline="\n")
     for row in rows:
         tokenizer = train_tokenizer(
@@ -221,7 +230,7 @@ def test_a_row_is_what_evaluating_the_same_model_gives(tmp_path, compared, capsy
 
 def test_what_a_tokenizer_loses_is_charged_by_the_formula(compared):
     texts, rows = compared
-    training_text, held_out = split_each(texts)
+    training_text, held_out = split_each(find_sources(texts))
     charges = {row.tokenizer: row.charged_bits_per_byte for row in rows}
     known = set(train_tokenizer("word", training_text, 400).words)
     lost = sum(len(word.encode()) for word in split_words(held_out) if word not in known)
@@ -291,6 +300,22 @@ def test_killed_in_training_it_goes_on_and_ends_in_the_same_rows(tmp_path, compa
 trained = comparing.trained
 
 
+def test_a_full_disk_leaves_the_rows_that_were_written(tmp_path, texts, monkeypatch):
+    path, fsync, calls = tmp_path / "results.json", os.fsync, []
+
+    def full(handle):
+        calls.append(handle)
+        if len(calls) > 2:  # the file of the first row, and its folder
+            raise OSError(28, "No space left on device")
+        fsync(handle)
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        compare_tokenizers(texts, TINY, tokenizers=["char", "bpe"], path=path, verbose=False)
+    assert [row["tokenizer"] for row in json.loads(path.read_text(encoding="utf-8"))["rows"]] == ["char"]
+    assert temporary_files(tmp_path) == []
+
+
 def test_ctrl_c_stops_it_and_keeps_what_is_finished(tmp_path, texts, monkeypatch, capsys):
     def interrupted_train(model, *arguments, **options):
         if model.config.vocab_size == 400:
@@ -341,7 +366,7 @@ def test_the_command_leaves_a_table_a_file_and_a_figure_and_a_second_time_only_s
             assert cell in line.split()
     assert f"{rows[1].charged_bits_per_byte:.3f} of word's" in lines[4]
     assert (tmp_path / "out" / "tokenizer_comparison.png").read_bytes().startswith(b"\x89PNG")
-    held_out = len(split_each(texts)[1].encode())
+    held_out = len(split_each(find_sources(texts))[1].encode())
     assert report["settings"]["texts"] == ["tales.txt", "numbers.txt"]
     assert (report["settings"]["parameters"], report["settings"]["held_out_bytes"]) == (30_000, held_out)
     assert str(tmp_path) not in json.dumps(report)
@@ -414,6 +439,39 @@ def test_results_of_other_settings_or_of_another_text_are_not_mixed_in(tmp_path,
         compare_tokenizers(texts, ComparisonConfig(**asdict(TINY) | changes), tokenizers=["bpe"], path=path)
     assert_helpful(error, str(path), named, "remove that file")
     assert path.read_bytes() == before
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """What a finished comparison leaves."""
+    folder = tmp_path_factory.mktemp("report")
+    compare_tokenizers(written(folder), TINY, tokenizers=["char"], path=folder / "results.json", verbose=False)
+    return json.loads((folder / "results.json").read_text(encoding="utf-8"))
+
+
+values = st.none() | st.booleans() | st.text(max_size=3) | st.lists(st.integers(), max_size=2) | st.just(math.nan)
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_a_file_with_other_values_is_refused(tmp_path_factory, report, data):
+    column = data.draw(st.sampled_from(sorted(set(report["rows"][0]) - {"tokenizer", "sample"})))
+    broken = report | {"rows": [report["rows"][0] | {column: data.draw(values)}]}
+    path = tmp_path_factory.getbasetemp() / "broken.json"
+    path.write_text(json.dumps(broken), encoding="utf-8")
+    with pytest.raises(ValueError, match="holds no comparison of this gptlib; give another place") as error:
+        finished_rows(path, report["settings"])
+    assert_helpful(error, str(path), "remove that file")
+
+
+def test_the_committed_results_can_be_read():
+    path = project_root() / "bench" / "results" / "tokenizer_comparison.json"
+    assert list(finished_rows(path, {})) == list(TOKENIZERS)
+
+
+def test_texts_that_can_be_gone_through_once_only_will_do(texts):
+    [row] = compare_tokenizers(iter(texts), TINY, tokenizers=["char"], verbose=False)
+    assert row.training_bytes == len(split_each(find_sources(texts))[0].encode())
 
 
 def test_gpt2_takes_part_and_most_of_it_is_its_embeddings(texts):

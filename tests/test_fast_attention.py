@@ -88,6 +88,15 @@ def test_the_library_takes_the_batched_way_where_it_pays_and_only_there(batched,
         taken.clear()
 
 
+def test_a_first_text_in_inference_mode_is_tried_as_well(monkeypatch):
+    """In which nothing has the gradients that a trial takes the time of."""
+    monkeypatch.setattr(fast, "_pays", {})
+    model = tiny_model().to(torch.bfloat16).eval()
+    with torch.inference_mode():
+        model(torch.zeros(1, 8, dtype=torch.int64))
+    assert set(fast._pays) == {False}
+
+
 def test_dropout_drops_that_share_of_the_weights_and_keeps_their_mean():
     torch.manual_seed(0)
     q = torch.zeros(1, 1, 400, 4)

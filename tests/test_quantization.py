@@ -100,6 +100,17 @@ def test_the_original_stays_as_it_was_and_the_copy_is_for_inference_only(model, 
         with_precision(copied, "int8")
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_a_copy_of_a_model_in_bf16_shares_nothing_with_it(model, precision, packing):
+    model.to(torch.bfloat16)
+    copied, _ = with_precision(model, precision)
+    before = copied(IDS)
+    for parameter in model.parameters():
+        parameter.mul_(1.5).add_(0.1)
+    assert torch.equal(copied(IDS), before)
+
+
 @pytest.mark.parametrize("way", ["onednn", "sliced", "plain"])
 def test_generate_train_generate_sees_the_new_weights(make_model, way):
     from gptlib.linear import forced

@@ -10,12 +10,13 @@ import torch
 from torch.utils.data import DataLoader
 
 from gptlib.comparison.budget import ComparisonConfig, block_parameters, shape_for
-from gptlib.comparison.report import ComparisonRow, describe, finished_rows, n_bytes
-from gptlib.corpus.reading import Texts, find_sources, joined
+from gptlib.comparison.report import ComparisonRow, describe, finished_rows
+from gptlib.corpus.reading import Source, Texts, find_sources, joined
 from gptlib.corpus.splitting import split_text
 from gptlib.datasets import create_dataloader
 from gptlib.evaluation import cut_prompts, judge_continuations, text_loss, write_continuations
 from gptlib.evaluation.texts import require_sacrebleu
+from gptlib.evaluation.whole_text import n_bytes
 from gptlib.files import write_json
 from gptlib.history import History
 from gptlib.model import GPTConfig, GPTModel
@@ -57,16 +58,17 @@ def compare_tokenizers(
     if unknown := [name for name in tokenizers if name not in TOKENIZERS]:
         raise ValueError(f"{unknown[0]!r} is no tokenizer to compare; choose among {', '.join(TOKENIZERS)}.")
     require_sacrebleu()
-    training_text, held_out = split_each(texts)
-    pieces = cut_prompts(held_out, config.continuations)
-    report = describe(texts, training_text, held_out, config)
+    sources = find_sources(texts)
+    training_text, held_out = split_each(sources)
+    cut_prompts(held_out, config.continuations)  # says now whether the text is too short
+    report = describe(sources, training_text, held_out, config)
     rows = {} if path is None else finished_rows(path, report["settings"])
     missing = [name for name in dict.fromkeys(tokenizers) if name not in rows]
     for contender in [prepare(name, training_text, held_out, config) for name in missing]:
         if verbose:
             print(f"{contender.name}: {contender.tokenizer.vocab_size:,} tokens, training … ", end="", flush=True)
         model, history = trained(contender, config)
-        row = judged(contender, model, history, training_text, held_out, pieces, config)
+        row = judged(contender, model, history, training_text, held_out, config)
         rows[contender.name] = row
         if path is not None:
             write_json(path, report | {"rows": [asdict(row) for row in rows.values()]})
@@ -75,9 +77,9 @@ def compare_tokenizers(
     return [rows[name] for name in tokenizers]
 
 
-def split_each(texts: Texts) -> tuple[str, str]:
+def split_each(sources: Sequence[Source]) -> tuple[str, str]:
     """What is trained on and what is held out: the same shares of each text, so that both are of the same kinds."""
-    parts = [split_text("".join(joined([source])), RATIOS) for source in find_sources(texts)]
+    parts = [split_text("".join(joined([source])), RATIOS) for source in sources]
     return "".join(part[0] for part in parts), "".join(part[2] for part in parts)
 
 
@@ -113,7 +115,7 @@ def trained(contender: Contender, config: ComparisonConfig) -> tuple[GPTModel, H
         eval_batches=1,
         sample_prompt=None,
         seed=config.seed,
-        device="cpu",  # on which all of it can be had again, bit for bit
+        device="cpu",  # on which all of it can be had again, up to rounding
     )
     history = train(model, contender.windows, config=options, verbose=False)
     if history.interrupted:
@@ -127,12 +129,11 @@ def judged(
     history: History,
     training_text: str,
     held_out: str,
-    pieces: Sequence[tuple[str, str]],
     config: ComparisonConfig,
 ) -> ComparisonRow:
     """The row of a trained model."""
     tokenizer, shape, last = contender.tokenizer, contender.shape, history.rows[-1]
-    loss = text_loss(model, tokenizer, held_out)
+    loss, pieces = text_loss(model, tokenizer, held_out), cut_prompts(held_out, config.continuations)
     start = time.perf_counter()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The prompt of")  # the context is too short for some: part of the comparison

@@ -3,14 +3,17 @@
 import hashlib
 import importlib.metadata
 import platform
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from gptlib.checks import is_number
 from gptlib.comparison.budget import ComparisonConfig
-from gptlib.corpus.reading import Texts, find_sources
+from gptlib.corpus.reading import Source
+from gptlib.evaluation.whole_text import n_bytes
 from gptlib.files import read_json
 from gptlib.measuring import processor
 
@@ -47,7 +50,7 @@ class ComparisonRow:
     """The first continuation."""
 
 
-def describe(texts: Texts, training_text: str, held_out: str, config: ComparisonConfig) -> dict[str, Any]:
+def describe(sources: Sequence[Source], training_text: str, held_out: str, config: ComparisonConfig) -> dict[str, Any]:
     """What is compared, and on what: all of the report but its rows. Rows belong together if the settings are equal."""
     return {
         "gptlib": importlib.metadata.version("gptlib"),
@@ -57,16 +60,12 @@ def describe(texts: Texts, training_text: str, held_out: str, config: Comparison
         "threads": torch.get_num_threads(),
         "settings": asdict(config)
         | {
-            "texts": [source.name for source in find_sources(texts)],
+            "texts": [source.name for source in sources],
             "text_sha256": hashlib.sha256((training_text + held_out).encode()).hexdigest(),
             "training_bytes": n_bytes(training_text),
             "held_out_bytes": n_bytes(held_out),
         },
     }
-
-
-def n_bytes(text: str) -> int:
-    return len(text.encode())
 
 
 def finished_rows(path: str | Path, settings: dict[str, Any]) -> dict[str, ComparisonRow]:
@@ -76,7 +75,7 @@ def finished_rows(path: str | Path, settings: dict[str, Any]) -> dict[str, Compa
     report, otherwise = read_json(path, "comparison"), "give another place for the results, or remove that file"
     try:
         found = report["settings"]
-        rows = {row["tokenizer"]: ComparisonRow(**row) for row in report["rows"]}
+        rows = {row["tokenizer"]: _checked(ComparisonRow(**row)) for row in report["rows"]}
         other = [name for name in settings if found[name] != settings[name]]
     except (KeyError, TypeError):
         raise ValueError(f"'{path}' holds no comparison of this gptlib; {otherwise}.") from None
@@ -86,3 +85,12 @@ def finished_rows(path: str | Path, settings: dict[str, Any]) -> dict[str, Compa
             f"'{path}' holds a comparison with {name}={found[name]}, and this one has {settings[name]}; {otherwise}."
         )
     return rows
+
+
+def _checked(row: ComparisonRow) -> ComparisonRow:
+    """The row; TypeError where a value in it is not of its field's type."""
+    for field in fields(row):
+        value = getattr(row, field.name)
+        if not (is_number(value) if field.type is float else type(value) is field.type):
+            raise TypeError(field.name)
+    return row

@@ -151,13 +151,16 @@ def score_choices(
             for place, costs in zip(places, ending_nats(model, [encoded[i] for i in places]), strict=True):
                 nats[place] = tuple(costs)
             bar.update(len(places))
-    pairs = list(zip(questions, nats, strict=True))
-    by_length = [np.array(costs) / [len(ending) for ending in question.endings] for question, costs in pairs]
-    return ChoiceScores(
-        tuple(nats),
-        tuple(int(np.argmin(costs)) == question.label for question, costs in pairs),
-        tuple(int(np.argmin(costs)) == question.label for question, costs in zip(questions, by_length, strict=True)),
-    )
+    if not np.isfinite(np.concatenate(nats)).all():
+        raise ValueError("The model's losses are not finite, so it prefers no ending; use weights without nan and inf.")
+    lengths = [[len(ending) for ending in question.endings] for question in questions]
+    by_length = [np.divide(costs, n) for costs, n in zip(nats, lengths, strict=True)]
+    return ChoiceScores(tuple(nats), _correct(questions, nats), _correct(questions, by_length))
+
+
+def _correct(questions: Sequence[Question], costs: Sequence[Sequence[float]]) -> tuple[bool, ...]:
+    """Of each question, whether the right ending is the cheapest (the first, among equals)."""
+    return tuple(int(np.argmin(c)) == question.label for c, question in zip(costs, questions, strict=True))
 
 
 def encode_question(tokenizer: Tokenizer, question: Question, context_length: int) -> Encoded:
@@ -165,10 +168,15 @@ def encode_question(tokenizer: Tokenizer, question: Question, context_length: in
 
     An ending's ids are those of the whole text from where the context's end. Where context and longest ending are
     more than the model can see, the context's beginning is cut off, for all endings alike (the harness cuts less for
-    the shorter ones).
+    the shorter ones). Raises ValueError where the context or an ending has no token, or an ending too many.
     """
     context = tokenizer.encode(question.context)
     endings = [tokenizer.encode(f"{question.context} {ending}")[len(context) :] for ending in question.endings]
+    if not context or not endings or not all(endings):
+        raise ValueError(
+            f"Of the question {_shown(question.context)} the context or an ending has no token of its own; give texts "
+            "that are not empty."
+        )
     longest = max(map(len, endings))
     if longest > context_length:
         raise ValueError(

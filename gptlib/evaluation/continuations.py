@@ -36,7 +36,8 @@ def cut_prompts(text: str, n: int) -> list[tuple[str, str]]:
     for i in range(n):
         start = _space(text, i * len(text) // n)
         cut = _space(text, start + PROMPT)
-        pieces.append((text[start:cut].lstrip(), text[cut : _space(text, cut + REFERENCE)]))
+        prompt = text[start:cut]
+        pieces.append((prompt.lstrip() or prompt, text[cut : _space(text, cut + REFERENCE)]))
     return pieces
 
 
@@ -55,7 +56,10 @@ def write_continuations(
     seed: int = 0,
     progress: bool = False,
 ) -> list[str]:
-    """What the model writes behind each prompt, cut to the length of what stands there; less if it ends the text."""
+    """What the model writes behind each prompt, cut to the length of what stands there.
+
+    It is less where the model ends its text, or takes shorter tokens than the text that stands there is made of.
+    """
     written = []
     for i in tqdm(range(0, len(pieces), _AT_ONCE), desc="writing", disable=not progress):
         prompts, references = zip(*pieces[i : i + _AT_ONCE], strict=True)

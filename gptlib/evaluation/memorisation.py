@@ -1,92 +1,110 @@
-"""Has the model written this, or copied it? The longest piece that stands word for word in the training text.
+"""Has the model written this, or copied it? What of a text stands, word for word, in the training text.
 
-Windows of n symbols get a number each, equal ones the same: two windows of half the length make a pair, and sorting
-numbers the pairs (Karp, Miller & Rosenberg 1972). So a window of n takes log2 n sorts, and no comparison is by hash.
+The texts are small beside their source. So they are what an index is made of, and the source is read once.
 """
 
 from collections.abc import Hashable, Sequence
-from itertools import pairwise
 
-import numpy as np
-
-from gptlib.checks import whole_number
+from gptlib.evaluation.texts import ngrams
 
 Symbols = str | Sequence[Hashable]
-"""A text: its characters, or a list of words or token ids."""
+"""A text: its characters, or a row of words or token ids."""
 
 
 def longest_overlap(texts: Sequence[Symbols], source: Symbols) -> Symbols:
     """The longest piece of one of the texts that stands in the source, the first of several; empty where none does.
 
+    Takes time in proportion to the length of all of them, some seconds for ten million characters.
+    Raises ValueError where only one side is made of str.
+
     Example: longest_overlap(["the cat sat"], "a cat saw") -> " cat sa"
     """
-    numbers, starts = _numbered(texts, source)
-    powers = [_renumbered(numbers)]
-    while _found(powers[-1], starts).any():  # powers[k]: windows of 2^k; none of the last stands in the source
-        powers.append(_paired(powers[-1], powers[-1], 2 ** (len(powers) - 1)))
-    if len(powers) == 1:
-        return texts[0][:0]
-    best, length = powers[-2], 2 ** (len(powers) - 2)
-    for k in range(len(powers) - 3, -1, -1):
-        longer = _paired(best, powers[k], length)
-        if _found(longer, starts).any():
-            best, length = longer, length + 2**k
-    place = int(_found(best, starts).argmax())
-    text = int(np.searchsorted(starts, place, side="right")) - 1
-    return texts[text][place - starts[text] : place - starts[text] + length]
+    _check_kinds(texts, source)
+    index = _Index(texts)
+    following, shorter = index.following, index.shorter
+    state, length, longest, end = 0, 0, 0, (0, 0)
+    for symbol in _plain(source):
+        while state and symbol not in following[state]:
+            state = shorter[state]  # the longest end of what was found that goes on otherwise, too
+            length = index.lengths[state]
+        if symbol in following[state]:
+            state, length = following[state][symbol], length + 1
+            if length > longest or (length == longest and index.ends[state] < end):
+                longest, end = length, index.ends[state]
+    k, stop = end
+    return texts[k][stop - longest : stop] if longest else source[:0]
 
 
 def share_found(texts: Sequence[Symbols], source: Symbols, n: int) -> float:
-    """The share of all windows of n symbols in the texts that stand in the source too; 0 where there are none."""
-    whole_number("n", n, 1)
-    numbers, starts = _numbered(texts, source)
-    found = _found(_windows(numbers, n), starts)
-    counted = [found[start : max(end - n, start)] for start, end in pairwise(starts)]  # the last symbol is a mark
-    counted = np.concatenate(counted) if counted else np.empty(0)
-    return float(counted.mean()) if len(counted) else 0.0
+    """The share of all windows of n symbols in the texts that stand in the source too; 0 where there are none.
 
-
-def _numbered(texts: Sequence[Symbols], source: Symbols) -> tuple[np.ndarray, list[int]]:
-    """All symbols as numbers, (N,) int64, the texts first, and where each text and then the source begins.
-
-    Behind each text is a mark, a negative number that comes once, so that no window across it equals another.
+    Raises ValueError where only one side is made of str.
     """
-    table: dict[Hashable, int] = {}
-    parts, starts = [], [0]
-    for k, text in enumerate(texts, start=1):
-        parts += [_numbers(text, table), np.array([-k])]
-        starts.append(starts[-1] + len(text) + 1)
-    return np.concatenate([*parts, _numbers(source, table)]), starts
+    _check_kinds(texts, source)
+    windows = [window for text in texts for window in ngrams(_plain(text), n)]
+    found = set(windows).intersection(ngrams(_plain(source), n))
+    return sum(window in found for window in windows) / len(windows) if windows else 0.0
 
 
-def _numbers(symbols: Symbols, table: dict[Hashable, int]) -> np.ndarray:
-    if isinstance(symbols, str):
-        return np.frombuffer(symbols.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.int64)
-    return np.array([table.setdefault(symbol, len(table)) for symbol in symbols], dtype=np.int64)
+def _check_kinds(texts: Sequence[Symbols], source: Symbols) -> None:
+    if isinstance(texts, str) or any(isinstance(text, str) != isinstance(source, str) for text in texts):
+        raise ValueError(
+            "Characters are compared with words, or one text was given where several go; give a list of str and a "
+            "str, or a list of lists and a list."
+        )
 
 
-def _windows(numbers: np.ndarray, n: int) -> np.ndarray:
-    """A number for each window of n, the same for equal ones, (N - n + 1,)."""
-    power, length = _renumbered(numbers), 1
-    windows, done = None, 0
-    while True:
-        if n & length:
-            windows, done = (power if windows is None else _paired(windows, power, done)), done + length
-        if 2 * length > n:
-            return windows
-        power, length = _paired(power, power, length), 2 * length
+def _plain(symbols: Symbols) -> Symbols:
+    """An array or tensor of ids as a list, whose items can be looked up."""
+    return symbols.tolist() if hasattr(symbols, "tolist") else symbols
 
 
-def _paired(left: np.ndarray, right: np.ndarray, length: int) -> np.ndarray:
-    """Numbers of the windows that begin with one of `left`, which has `length` symbols, and end with one of `right`."""
-    right = right[length:]
-    return _renumbered(left[: len(right)] * (len(left) + length) + right)
+class _Index:
+    """All pieces of the texts: their suffix automaton (Blumer et al. 1985), whose size is that of the texts.
 
+    A state stands for pieces that end at the same places, each the end of the longest of them.
+    """
 
-def _renumbered(numbers: np.ndarray) -> np.ndarray:
-    return np.unique(numbers, return_inverse=True)[1]
+    def __init__(self, texts: Sequence[Symbols]):
+        self.following: list[dict[Hashable, int]] = [{}]
+        """The state behind each symbol that can come next; state 0 is the empty piece."""
+        self.shorter = [-1]
+        """The state of the longest end that isn't of this one."""
+        self.lengths = [0]
+        """Of the longest piece."""
+        self.ends = [(0, 0)]
+        """Where it ends first: the number of the text, and the place behind it."""
+        last = 0
+        for k, text in enumerate(texts):
+            for place, symbol in enumerate(_plain(text), start=1):
+                last = self._append(last, symbol, (k, place))
+            last = self._append(last, object(), (k + 1, 0))  # equal to no symbol, so that no piece is of two texts
 
+    def _append(self, last: int, symbol: Hashable, end: tuple[int, int]) -> int:
+        """The state of all that was read so far, with one symbol more."""
+        new = self._add({}, self.lengths[last] + 1, end)
+        while last >= 0 and symbol not in self.following[last]:
+            self.following[last][symbol] = new
+            last = self.shorter[last]
+        if last >= 0:
+            self.shorter[new] = self._ending(last, symbol)
+        return new
 
-def _found(windows: np.ndarray, starts: list[int]) -> np.ndarray:
-    """Which windows that begin in the texts stand in the source, (at most starts[-1],) bool."""
-    return np.isin(windows[: starts[-1]], windows[starts[-1] :])
+    def _ending(self, state: int, symbol: Hashable) -> int:
+        """The state of `state`'s longest piece with the symbol; it gets one of its own, where it has none."""
+        found, length = self.following[state][symbol], self.lengths[state] + 1
+        if self.lengths[found] == length:
+            return found
+        own = self._add(dict(self.following[found]), length, self.ends[found])
+        self.shorter[own], self.shorter[found] = self.shorter[found], own
+        while state >= 0 and self.following[state].get(symbol) == found:
+            self.following[state][symbol] = own
+            state = self.shorter[state]
+        return own
+
+    def _add(self, following: dict[Hashable, int], length: int, end: tuple[int, int]) -> int:
+        self.following.append(following)
+        self.shorter.append(0)
+        self.lengths.append(length)
+        self.ends.append(end)
+        return len(self.lengths) - 1

@@ -4,7 +4,7 @@ Each looks at one side only. BLEU punishes every good sentence that isn't the on
 can be: read them together, and beside the same numbers of a person's text.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 
 from gptlib.checks import whole_number
 
@@ -15,6 +15,8 @@ def bleu(written: Sequence[str], references: Sequence[str]) -> float:
     Raises ValueError where the two are not as many, at least one; RuntimeError where sacrebleu is not installed.
     """
     sacrebleu = require_sacrebleu()
+    if isinstance(written, str) or isinstance(references, str):
+        raise ValueError("BLEU compares lists of texts, and one is a str; put it into a list.")
     if len(written) != len(references) or not written:
         raise ValueError(f"{len(written)} texts and {len(references)} references do not pair up; give as many of both.")
     return sacrebleu.corpus_bleu(list(written), [list(references)]).score
@@ -29,10 +31,10 @@ def require_sacrebleu():
     return sacrebleu
 
 
-def ngrams(tokens: Sequence[Hashable], n: int) -> list[tuple]:
-    """Example, n = 2: "a b c" -> ("a", "b"), ("b", "c")"""
+def ngrams(tokens: Sequence[Hashable], n: int) -> Iterator[tuple]:
+    """Example, n = 2: the words "a b c" -> ("a", "b"), ("b", "c")"""
     whole_number("n", n, 1)
-    return list(zip(*(tokens[i:] for i in range(n)), strict=False))
+    return (tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1))
 
 
 def distinct(texts: Sequence[Sequence[Hashable]], n: int) -> float:
@@ -50,5 +52,5 @@ def repetition(texts: Sequence[Sequence[Hashable]], n: int = 4) -> float:
 
     Texts of fewer than n words are left out; 0 where none is left.
     """
-    shares = [1 - len(set(grams)) / len(grams) for text in texts if (grams := ngrams(text, n))]
+    shares = [1 - len(set(grams)) / len(grams) for text in texts if (grams := list(ngrams(text, n)))]
     return sum(shares) / len(shares) if shares else 0.0

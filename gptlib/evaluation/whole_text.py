@@ -1,10 +1,10 @@
 """The loss of a whole text with a sliding context, and bits per byte, by which models of any tokenizer compare."""
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -50,6 +50,7 @@ class TextLoss:
         A byte that the tokens lose is charged 8 bits, as if `<|unk|>` were an escape behind which the word is spelled
         by a model that takes all bytes for equally likely. That is how compressors charge what their model can't say
         (PPM's escape to order -1, Cleary & Witten 1984). Without it, the more a tokenizer threw away, the better.
+        Where such a word ends is not charged; a code that has to say it needs up to 8 bits a lost word more.
         """
         return (self.nats / math.log(2) + 8 * self.lost_bytes) / self.n_bytes
 
@@ -76,12 +77,12 @@ def text_loss(
     known = [] if tokenizer.eos_id is None else [tokenizer.eos_id]
     nats = 0.0 if known else math.log(tokenizer.vocab_size)
     nats += sliding_nats(model, known + ids, stride=stride, batch_size=batch_size, progress=progress)
-    return TextLoss(nats, len(ids), _n_bytes(text), lost_bytes(tokenizer, text))
+    return TextLoss(nats, len(ids), n_bytes(text), lost_bytes(tokenizer, text))
 
 
 def sliding_nats(
     model: GPTModel,
-    ids: Sequence[int] | Tensor,
+    ids: Sequence[int] | np.ndarray | Tensor,
     *,
     context_length: int | None = None,
     stride: int | None = None,
@@ -94,16 +95,17 @@ def sliding_nats(
     score what no earlier one has. A token so has at least context_length - stride tokens before it, but for those of
     the first window; a smaller stride gives more context and takes longer. This is the recipe of transformers'
     documentation ("Perplexity of fixed-length models"), whose windows of max_length tokens have one input fewer.
-    Raises ValueError for sizes that make no sense.
+    Raises ValueError for sizes that make no sense, and for ids that are not one row of integers.
     """
-    if context_length is None:
-        context_length = model.config.context_length
-    context_length = whole_number("context_length", context_length, 1)
+    longest = model.config.context_length
+    context_length = whole_number("context_length", longest if context_length is None else context_length, 1)
+    if context_length > longest:
+        raise ValueError(f"context_length={context_length} is more than the model sees; give at most {longest}.")
     stride = whole_number("stride", (context_length + 1) // 2 if stride is None else stride, 1)
     if stride > context_length:
         raise ValueError(f"stride={stride} would leave tokens out; give at most the window of {context_length} tokens.")
     whole_number("batch_size", batch_size, 1)
-    ids, total = torch.as_tensor(ids, dtype=torch.int64), 0.0
+    ids, total = _one_row(ids), 0.0
     todo = list(windows(len(ids), context_length, stride))
     with eval_mode(model), tqdm(total=len(todo), desc="reading", unit="window", disable=not progress) as bar:
         for i in range(0, len(todo), batch_size):
@@ -112,6 +114,16 @@ def sliding_nats(
             total += token_losses(model, inputs, targets).sum().item()
             bar.update(len(inputs))
     return total
+
+
+def _one_row(ids: Sequence[int] | np.ndarray | Tensor) -> Tensor:
+    """The ids as (n,) int64."""
+    row = ids if isinstance(ids, Tensor) else torch.from_numpy(np.array(ids))  # a copy: mapped files are read-only
+    if row.ndim != 1 or (row.is_floating_point() and len(row)):  # an empty list has no integers
+        raise ValueError(
+            f"The ids have the shape {tuple(row.shape)} and the type {row.dtype}; give one row of integers, (n,)."
+        )
+    return row.long()
 
 
 def windows(n_ids: int, context_length: int, stride: int) -> Iterator[Window]:
@@ -138,15 +150,19 @@ def _inputs_and_targets(ids: Tensor, window: Window) -> tuple[Tensor, Tensor]:
 def lost_bytes(tokenizer: Tokenizer, text: str) -> int:
     """How many bytes of the text (UTF-8) can't be had back from its tokens; 0 for a tokenizer that loses nothing.
 
-    Counted by words, each encoded by itself, as the word tokenizer does. Where no word is lost and the text is still
-    another, as by a tokenizer that changes what stands between words, all of it counts as lost.
+    Counted by words, each encoded by itself, as the word tokenizer does. A tokenizer that does something else with the
+    whole text than with its words, such as to drop a space between two, loses all of it: nobody can say where.
     """
-    if tokenizer.decode(tokenizer.encode(text)) == text:
+    restored = tokenizer.decode(tokenizer.encode(text))
+    if restored == text:
         return 0
-    words = Counter(split_words(text))
-    lost = sum(n * _n_bytes(word) for word, n in words.items() if tokenizer.decode(tokenizer.encode(word)) != word)
-    return lost or _n_bytes(text)
+    words = split_words(text)
+    found = {word: tokenizer.decode(tokenizer.encode(word)) for word in set(words)}
+    if "".join([found[word] for word in words]) != restored:
+        return n_bytes(text)
+    return sum(n_bytes(word) for word in words if found[word] != word)
 
 
-def _n_bytes(text: str) -> int:
-    return len(text.encode("utf-8", "surrogatepass"))  # any str, even one that no file can hold
+def n_bytes(text: str) -> int:
+    """The length of the text in UTF-8; of any str, even one that no file can hold."""
+    return len(text.encode("utf-8", "surrogatepass"))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from gptlib.checkpoints import load_checkpoint
 from gptlib.evaluation import ChoiceScores, Question, read_questions, score_choices, standard_error
 from gptlib.evaluation.choices import encode_question
+from gptlib.quantization import with_precision
 from gptlib.tokenizers import CharTokenizer
 
 DATA = Path(__file__).resolve().parents[2] / "data"
@@ -107,6 +108,44 @@ def test_an_ending_that_the_model_cant_see_is_named(twins, tokenizer):
         score_choices(twins[0], tokenizer, [Question("the cat", ("a", "x" * 20), 0)])
     fits = score_choices(twins[0], tokenizer, [Question("the cat", ("a", "x" * 15), 0)])
     assert isinstance(fits, ChoiceScores)
+
+
+class Dropping(CharTokenizer):
+    """Of a text that ends in an x, nothing is left."""
+
+    def encode(self, text, allowed_special=()):
+        return [] if text.endswith("x") else super().encode(text, allowed_special)
+
+
+@pytest.mark.parametrize("question", [Question("x", ("a", "b"), 0), Question("the cat", ("a", "bx"), 0)])
+def test_texts_without_a_token_are_refused_and_named(twins, question):
+    with pytest.raises(ValueError, match=rf"question '{question.context}' .* has no token .* not empty"):
+        score_choices(twins[0], Dropping(LETTERS), [question])
+    with pytest.raises(ValueError, match=r"question '' .* has no token"):
+        score_choices(twins[0], CharTokenizer(LETTERS), [Question("", ("a", "b"), 0)])
+
+
+def test_a_broken_model_gets_no_score(twins, tokenizer):
+    model = type(twins[0])(twins[0].config)
+    torch.nn.init.constant_(model.final_norm.weight, math.nan)
+    with pytest.raises(ValueError, match="not finite"):
+        score_choices(model, tokenizer, QUESTIONS)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_models_in_few_bits_answer_nearly_alike(twins, tokenizer, precision):
+    smaller, _ = with_precision(twins[0], precision)
+    exact, rounded = (score_choices(model, tokenizer, QUESTIONS) for model in (twins[0], smaller))
+    for a, b in zip(exact.nats, rounded.nats, strict=True):
+        assert b == pytest.approx(a, rel=0.02)
+
+
+def test_an_error_in_the_model_leaves_its_mode_as_it_was(twins, tokenizer, monkeypatch):
+    model = type(twins[0])(twins[0].config).train()
+    monkeypatch.setattr(model.final_norm, "forward", lambda x: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        score_choices(model, tokenizer, QUESTIONS)
+    assert all(module.training for module in model.modules())
 
 
 # Files

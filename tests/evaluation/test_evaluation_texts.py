@@ -49,6 +49,8 @@ def test_bleu_needs_pairs():
         bleu(WRITTEN, REFERENCES[:2])
     with pytest.raises(ValueError, match="0 texts"):
         bleu([], [])
+    with pytest.raises(ValueError, match="put it into a list"):
+        bleu(WRITTEN[0], REFERENCES[0])
 
 
 def test_where_sacrebleu_is_missing_it_is_said_before_anything_is_written(monkeypatch):
@@ -85,6 +87,7 @@ def test_the_extremes():
 def test_windows_of_no_words_are_refused(measure):
     with pytest.raises(ValueError, match="n=0 is out of range; give a whole number of at least 1"):
         measure(["ab"], 0)
+    assert measure(["ab"], 10**12) == 0
 
 
 # Copies
@@ -126,6 +129,38 @@ def test_the_share_found_is_that_of_brute_force(texts, source, n):
     assert as_lists == pytest.approx(expected)
 
 
+@settings(max_examples=200)
+@given(st.lists(strings, min_size=2, max_size=3), strings)
+def test_of_several_longest_overlaps_it_is_the_first(texts, source):
+    found = longest_overlap(texts, source)
+    pieces = (text[i : i + len(found)] for text in texts for i in range(len(text) - len(found) + 1))
+    assert found == next((piece for piece in pieces if piece in source), "")
+
+
+def test_a_text_that_is_nearly_all_repetition_takes_no_longer():
+    text = "ab" * 20_000 + "c"
+    assert longest_overlap([text, "x"], "b" + text[::-1] + text) == text
+
+
+def test_arrays_and_tensors_of_ids_are_looked_up_by_value():
+    texts, source = torch.tensor([[1, 2, 3, 4], [7, 3, 4, 9]]), torch.tensor([3, 4, 9, 1])
+    assert longest_overlap(list(texts), source).tolist() == [3, 4, 9]
+    assert longest_overlap(list(texts.numpy()), source.numpy()).tolist() == [3, 4, 9]
+    assert share_found(list(texts), source, 2) == 3 / 6
+
+
+def test_nothing_is_no_copy():
+    assert longest_overlap([], "abc") == longest_overlap(["", ""], "abc") == longest_overlap(["abc"], "") == ""
+    assert longest_overlap([[]], ["a"]) == []
+
+
+@pytest.mark.parametrize(("texts", "source"), [(["a b".split()], "a b"), (["a b"], "a b".split()), ("a b", "a b")])
+@pytest.mark.parametrize("measure", [longest_overlap, lambda texts, source: share_found(texts, source, 1)])
+def test_words_are_not_compared_with_characters(measure, texts, source):
+    with pytest.raises(ValueError, match="give a list of str and a str, or a list of lists and a list"):
+        measure(texts, source)
+
+
 def test_a_copy_is_found_in_a_long_text():
     chosen = random.Random(3)
     source = "".join(chosen.choices("abcdefgh ", k=200_000))
@@ -153,6 +188,23 @@ def test_the_places_are_spread_over_the_text_and_cut_at_spaces(n):
 
 def test_a_text_without_spaces_is_cut_anywhere():
     assert [(len(prompt), len(rest)) for prompt, rest in cut_prompts("中" * 2000, 4)] == [(150, 200)] * 4
+
+
+def test_where_a_text_has_only_white_space_the_prompt_is_that(writer):
+    pieces = cut_prompts(TEXT[:430] + " " * 2000, 4)
+    assert all(prompt for prompt, _ in pieces)
+    assert pieces[3][0].isspace()
+    assert len(write_continuations(*writer, pieces)) == 4
+
+
+@settings(max_examples=50)
+@given(st.lists(st.sampled_from(["a", "bb", "ccccc", "d" * 38, "e" * 39, "f" * 41]), min_size=240, max_size=400))
+def test_pieces_never_overlap(words):
+    text, end = " ".join(words), 0
+    for prompt, reference in cut_prompts(text, len(text) // 430):
+        start = text.index(prompt + reference, end)
+        end = start + len(prompt + reference)
+        assert len(reference) >= 200
 
 
 def test_more_places_than_there_is_room_for_are_refused():

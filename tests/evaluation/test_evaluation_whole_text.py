@@ -75,7 +75,14 @@ def test_batches_change_nothing(tiny_model, batch_size):
 
 
 def test_one_token_alone_has_no_loss(tiny_model):
-    assert sliding_nats(tiny_model, [3]) == 0
+    assert sliding_nats(tiny_model, [3]) == sliding_nats(tiny_model, []) == 0
+
+
+@pytest.mark.filterwarnings("error")
+def test_ids_of_a_prepared_file_are_taken_as_they_are(tiny_model, tmp_path):
+    np.array(IDS, dtype=np.uint16).tofile(tmp_path / "test.bin")
+    mapped = np.memmap(tmp_path / "test.bin", dtype=np.uint16, mode="r")
+    assert sliding_nats(tiny_model, mapped) == sliding_nats(tiny_model, IDS)
 
 
 def transformers_recipe(model, ids, max_length, stride, *, counts_all):
@@ -227,12 +234,19 @@ def test_throwing_words_away_does_not_pay(make_model):
     assert bits == sorted(bits, reverse=True)
 
 
-def test_a_tokenizer_that_changes_what_is_between_words_is_charged_all():
-    class Squeezing(CharTokenizer):
-        def encode(self, text, allowed_special=()):
-            return super().encode(text.replace("\n\n", "\n"), allowed_special)
+class Squeezing(WordTokenizer):
+    """Drops empty lines, so that it loses something between words, and with a small vocabulary words as well."""
 
-    assert lost_bytes(Squeezing.train(TEXT), TEXT) == len(TEXT)
+    def encode(self, text, allowed_special=()):
+        return super().encode(text.replace("\n\n", "\n"), allowed_special)
+
+
+@pytest.mark.parametrize("vocab_size", [None, 8])
+def test_a_tokenizer_that_changes_what_is_between_words_is_charged_all(vocab_size):
+    tokenizer = Squeezing.train(TEXT, vocab_size)
+    assert lost_bytes(tokenizer, TEXT) == len(TEXT)
+    line = TEXT[: TEXT.index("\n")]
+    assert lost_bytes(tokenizer, line) == lost_bytes(WordTokenizer(tokenizer.words), line) < len(line)
 
 
 # Bad inputs
@@ -245,6 +259,9 @@ BAD_INPUTS = {  # what is done: a part of the message with the value, and one wi
     "half a stride": (lambda m, t: text_loss(m, t, TEXT, stride=0.5), "stride=0.5", "whole number"),
     "no batch": (lambda m, t: text_loss(m, t, TEXT, batch_size=0), "batch_size=0", "at least 1"),
     "no context": (lambda m, t: sliding_nats(m, IDS, context_length=0), "context_length=0", "at least 1"),
+    "context too long": (lambda m, t: sliding_nats(m, [1, 2], context_length=17), "context_length=17", "at most 16"),
+    "a batch of ids": (lambda m, t: sliding_nats(m, torch.tensor([IDS])), "(1, 150)", "one row of integers"),
+    "ids that are floats": (lambda m, t: sliding_nats(m, [1.5, 2.5]), "float64", "one row of integers"),
     "unknown character": (lambda m, t: text_loss(m, t, "The ✂"), "'✂'", "train on a text that has it"),
     "another tokenizer": (
         lambda m, t: text_loss(m, BPETokenizer([]), TEXT),
