@@ -13,9 +13,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import torch
 from torch import Tensor
 
 from gptlib.checks import whole_number
-from gptlib.linear import linear
+from gptlib.linear import CANDIDATES, FEW, WAYS, linear
 
 Job = Callable[[], object]
 
@@ -73,6 +74,25 @@ def product_rate(dtype: torch.dtype = torch.float32, size: int = 1024) -> float:
     return 2 * size**3 / _least_seconds(lambda: linear(a, b))
 
 
+def seconds_by_way(rows: int, k: int, n: int) -> dict[str, float]:
+    """The median seconds of a float32 product (rows, k) x (k, n) by each way of `gptlib.linear` that is tried for it.
+
+    Several matrices take turns, so that they come from memory, as those of a model do. A way that this machine doesn't
+    have is left out.
+    """
+    x, weights, jobs = torch.randn(rows, k), [torch.randn(n, k) for _ in range(8)], {}
+
+    def multiply(way: str) -> None:
+        for weight in weights:
+            WAYS[way](x, weight, None)
+
+    for way in ("plain", *CANDIDATES[torch.float32][rows <= FEW]):
+        with suppress(RuntimeError, AttributeError, NotImplementedError):
+            multiply(way)
+            jobs[way] = partial(multiply, way)
+    return {way: seconds / len(weights) for way, seconds in alternate(jobs).items()}
+
+
 @dataclass(frozen=True)
 class Roofline:
     """The two limits of a machine, and what they allow."""
@@ -112,9 +132,14 @@ def machine() -> dict[str, Any]:
         "torch": torch.__version__,
         "load": round(psutil.getloadavg()[0], 2),
         "read_GB_s": round(read_rate() / 1e9, 1),
-        "fp32_GFLOP_s": round(product_rate(torch.float32) / 1e9),
-        "bf16_GFLOP_s": round(product_rate(torch.bfloat16) / 1e9),
+        "fp32_GFLOP_s": _in_giga(product_rate(torch.float32)),
+        "bf16_GFLOP_s": _in_giga(product_rate(torch.bfloat16)),
     }
+
+
+def _in_giga(rate: float) -> int:
+    """In whole billions, and 1 at least: a machine without bf16 may need seconds for one product."""
+    return max(round(rate / 1e9), 1)
 
 
 def processor() -> str:

@@ -23,6 +23,7 @@ from gptlib.measuring import (
     profiled,
     read_rate,
     seconds_by_kind,
+    seconds_by_way,
 )
 
 POSITIVE = st.floats(1e-3, 1e12)
@@ -89,6 +90,32 @@ def test_the_machine_is_described_in_two_lines():
     first, second = describe(found).splitlines()
     assert found["processor"] in first
     assert f"{found['read_GB_s']} GB/s" in second
+
+
+def test_a_machine_that_hardly_multiplies_in_bf16_still_has_a_rate_to_divide_by(monkeypatch):
+    monkeypatch.setattr(measuring, "product_rate", lambda dtype: 2e8 if dtype == torch.bfloat16 else 3.6e9)
+    found = machine()
+    assert (found["fp32_GFLOP_s"], found["bf16_GFLOP_s"]) == (4, 1)
+
+
+def test_each_way_of_multiplying_is_measured_and_one_that_the_machine_lacks_is_left_out(monkeypatch):
+    clock, seen = Clock(monkeypatch), []
+
+    def way_of(name, seconds):
+        def way(x, weight, bias):
+            seen.append((name, tuple(x.shape), tuple(weight.shape)))
+            clock.now += seconds
+
+        return way
+
+    def missing(x, weight, bias):
+        raise RuntimeError("not on this processor")
+
+    ways = {"plain": way_of("plain", 3.0), "onednn": missing, "sliced": way_of("sliced", 1.0)}
+    monkeypatch.setattr(measuring, "WAYS", ways)
+    assert seconds_by_way(1, 4, 6) == pytest.approx({"plain": 3.0, "sliced": 1.0})
+    assert {call[1:] for call in seen} == {((1, 4), (6, 4))}
+    assert seconds_by_way(9, 4, 6) == pytest.approx({"plain": 3.0})  # `sliced` is for few rows
 
 
 def test_a_profile_by_kind_holds_all_of_the_time(capfd):

@@ -161,7 +161,8 @@ EXERCISES = (
             begins at `start` reads `context_length` tokens from there on, fewer at the end of the text, and so predicts
             the tokens `start + 1` to `start + context_length`. Of these it **scores** those that no window before it
             has scored. The last window is the first one that reaches the last token. Return a pair `(first, end)` for
-            each window: it scores the tokens from `first` on, up to and without `end`.
+            each window: it scores the tokens from `first` on, up to and without `end`. A text of one token has nothing
+            to score; its list is empty.
         """,
         stub='''
             def scored_tokens(n_ids, context_length, stride):
@@ -278,9 +279,10 @@ EXERCISES = (
             "`lost = sum(len(word.encode()) for word in words if word not in vocabulary)`",
         ),
         why="""
-            8 bits a byte is what it costs to write the word out byte by byte, all 256 being equally likely. So
-            the tokens and the written-out words together would let you have the whole text back, as with any other
-            tokenizer, and that is what makes the numbers comparable.
+            8 bits a byte is what it costs to write the word out byte by byte, all 256 being equally likely. So the
+            tokens and the written-out words together would let you have the whole text back, as with any other
+            tokenizer, and that is what makes the numbers comparable. (Still a little in favour of `<|unk|>`: where a
+            written-out word ends would have to be said as well.)
         """,
     ),
     Prediction(
@@ -441,7 +443,8 @@ EXERCISES = (
         why="""
             Trying every pair of starts takes up to len(a) × len(b) × run steps. The solution needs len(a) × len(b):
             a run that ends here is one longer than the run that ended one place before in both. For a text of millions
-            of characters even that is too slow, and the library sorts instead.
+            of characters even that is too slow: the library makes an index of the written texts, and reads the training
+            text once.
         """,
     ),
 )

@@ -1,6 +1,5 @@
-"""Chapter 8: templates, masks, batches of instructions, exact match, and LoRA from its count to its merging."""
+"""Chapter 8: templates, masks, packed rows, exact match, and LoRA from its count to its merging."""
 
-from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -8,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gptlib.datasets import IGNORED, collate_padded
+from gptlib.datasets import IGNORED
 from gptlib.exercises.adapters import UnfitError
 from gptlib.exercises.declaring import Choice, CodeExercise
 from gptlib.exercises.mistakes import finetuning as wrong
@@ -29,10 +28,16 @@ def answer_targets(prompt: list[int], answer: list[int], eos_id: int) -> tuple[l
     return tokens[:-1], hidden + tokens[len(prompt) :]
 
 
-def pad_batch(items: Sequence[tuple[list[int], list[int]]], pad_id: int) -> tuple[Tensor, Tensor]:
-    """(inputs, targets) pairs of any lengths -> inputs (B, T) filled up with pad_id, targets (B, T) with -100."""
-    batch = collate_padded(items, pad_id)
-    return batch["inputs"], batch["targets"]
+def fill_rows(lengths: list[int], room: int) -> list[list[int]]:
+    """Places of entries, in their order, in rows of at most `room` tokens; what doesn't fit any more begins a row."""
+    rows, used = [], room
+    for place, length in enumerate(lengths):
+        if used + length > room:
+            rows.append([])
+            used = 0
+        rows[-1].append(place)
+        used += length
+    return rows
 
 
 def exact_share(said: list[str], right: list[str]) -> float:
@@ -96,18 +101,14 @@ def _token_lists(rng: Random) -> list[tuple]:
     ]
 
 
-def _items(rng: Random) -> list[tuple]:
-    def item(n: int) -> tuple[list[int], list[int]]:
-        return [rng.randint(1, 99) for _ in range(n)], [-100] * (n // 2) + [
-            rng.randint(1, 99) for _ in range(n - n // 2)
-        ]
-
+def _lengths(rng: Random) -> list[tuple]:
     return [
-        ([([5, 6, 7], [-100, 7, 0]), ([8], [0])], 0),
-        ([item(2), item(5), item(3)], 50256),
-        ([item(4)], 7),
-        ([item(3), item(3)], 9),
-        ([item(1), item(6)], 3),
+        ([3, 5, 2, 4, 7, 1], 8),
+        ([5, 4, 3], 8),
+        ([6, 4, 2, 5], 8),
+        ([8, 8, 1], 8),
+        ([4], 9),
+        ([rng.randint(1, 12) for _ in range(20)], 20),
     ]
 
 
@@ -120,6 +121,8 @@ def _answers(rng: Random) -> list[tuple]:
         (["GREEN MAYOR", "small hat letter"], ["GREEN MAYOR", "hat small letter"]),
         ([*right[:3], "", " "], right),
         ([" a\n", "b"], ["a", "b"]),
+        (["small  hat", "no"], ["small hat", "no"]),
+        (["green ferry", "small.", "six"], ["green", "small", "six"]),
     ]
 
 
@@ -171,7 +174,8 @@ EXERCISES = (
         minutes=5,
         task="""
             Write an entry in the chat template. Return two texts: the prompt, and the answer as the model is to write
-            it. `given` is the entry's input, and `""` where it has none.
+            it. `given` is the entry's input, and `""` where it has none. What stands in an entry goes in as it is, to
+            the letter.
         """,
         stub='''
             def fill_template(instruction, given, output):
@@ -187,8 +191,8 @@ EXERCISES = (
         mistakes=wrong.TEMPLATE,
         hints=(
             "Four pieces make the prompt: `User: `, what is asked, a new line, `Assistant:`.",
-            'Which space stands there only if there is an input? `asked = f"{instruction} {given}" if given else ...`',
-            'The answer is `" " + output`, and the prompt ends with the colon.',
+            "One of the spaces belongs there only if there is an input. Where does the space before the answer belong?",
+            'What is asked is `f"{instruction} {given}" if given else instruction`; the answer is `" " + output`.',
         ),
         shows=(fill_template, Template.prompt, Template.answer),
         why="""
@@ -229,52 +233,20 @@ EXERCISES = (
             modelling has (chapter 2).
         """,
     ),
-    CodeExercise(
-        name="pad_batch",
-        title="A batch of entries",
-        minutes=10,
-        difficulty=2,
-        task="""
-            Put (inputs, targets) pairs of several lengths into two tensors of int64, `(B, T)`, where T is the longest
-            of *these* items. Fill up on the right: inputs with `pad_id`, targets with what the loss leaves out.
-        """,
-        stub='''
-            def pad_batch(items, pad_id):
-                """list of (inputs, targets), lists of ids -> inputs (B, T), targets (B, T)
-
-                Example: [([5, 6, 7], [-100, 7, 0]), ([8], [0])], pad_id 0
-                -> [[5, 6, 7], [8, 0, 0]] and [[-100, 7, 0], [0, -100, -100]]
-                """
-                ...
-        ''',
-        reference=pad_batch,
-        cases=_items,
-        mistakes=wrong.PADDING,
-        hints=(
-            "Find the longest first: `max(len(inputs) for inputs, _ in items)`.",
-            "A list times a number repeats it: `[pad_id] * 3`.",
-            "`inputs + [pad_id] * (longest - len(inputs))`, and the targets with -100; then `torch.tensor` of each.",
-        ),
-        shows=(collate_padded,),
-        why="""
-            Padding on the right is invisible to causal attention: no real token looks to the right. So training needs
-            no attention mask for it, only targets that don't count. (Generation pads on the left, since there the last
-            column has to be real in every row; chapter 6.)
-        """,
-    ),
     Choice(
         name="learned_at_padding",
         title="What padding teaches",
         minutes=3,
         difficulty=2,
         task="""
-            Many people fill up with `<|endoftext|>`, as we do. Suppose that somebody makes the targets of a batch in
-            this way: every target that equals the padding id becomes -100. What does the model learn?
+            We fill up with `<|endoftext|>`, as many people do. Suppose that somebody makes the targets of a batch in
+            another way: those of the prompts become -100, and so does every target that equals the padding's id. What
+            does the model learn?
         """,
         choices={
             "a": (
                 "The same as with our targets",
-                "Nearly, and the difference is easy to miss: the end of each answer has the same id as the padding.",
+                "Nearly, and the difference is easy to miss: which tokens with the padding's id are no padding?",
             ),
             "b": (
                 "To answer, but never to stop",
@@ -287,13 +259,46 @@ EXERCISES = (
             ),
             "d": (
                 "Nothing, since all targets are masked",
-                "The tokens of the answers are still there; only those equal to the padding id are gone.",
+                "The tokens of the answers are still there; only those equal to the padding's id are gone.",
             ),
         },
         answer="b",
         hints=("Which targets have the padding's id besides padding?", "What tells a model that its answer is done?"),
         why="""
-            So a mask is made from *places*, the prompt's length and the row's length, and never from ids.
+            So a mask is made from *places*, the prompt's length and the row's length, and never from ids. The mistake
+            is a common one, since the loss looks well with it: the model is never asked about the end.
+        """,
+    ),
+    CodeExercise(
+        name="fill_rows",
+        title="Several entries in one row",
+        minutes=8,
+        difficulty=2,
+        task="""
+            Pack entries into rows. Given are their `lengths` in tokens, and how much `room` a row has; no entry is
+            longer than that. Go through the entries in their order, and put each into the last row if it fits there;
+            if not, it begins a new row. Return the rows as lists of the entries' numbers, counted from 0.
+        """,
+        stub='''
+            def fill_rows(lengths, room):
+                """list of lengths -> list of rows, each a list of the numbers of its entries
+
+                Example: [3, 5, 2, 4, 7, 1], room 8 -> [[0, 1], [2, 3], [4, 5]]
+                """
+                ...
+        ''',
+        reference=fill_rows,
+        cases=_lengths,
+        mistakes=wrong.ROWS,
+        hints=(
+            "Keep a second number beside the rows: how many tokens are used in the last one.",
+            "Ask first whether `used + length` is more than `room`. If so, begin an empty row and set `used` to 0.",
+            "After that, in any case: put the entry's number into the last row, and add its length to `used`.",
+        ),
+        why="""
+            Whoever looks for room in *earlier* rows too (first fit) wastes less still, but has to keep all rows that
+            are not quite full. To look at the last one alone gets most of the gain, and leaves the entries in the order
+            of their shuffle.
         """,
     ),
     CodeExercise(

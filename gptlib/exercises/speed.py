@@ -69,8 +69,16 @@ def _quantized(candidate: Any, weight: Tensor) -> Any:
         raise UnfitError("Return two tensors: the whole numbers, `(N, K)`, and the scales, `(N, 1)`.")
     whole, scale = found
     if scale.dtype != torch.int8 and scale.shape != (len(weight), 1):
-        raise UnfitError(f"The scales have the shape {tuple(scale.shape)}; `keepdim=True` makes it `(N, 1)`.")
+        raise UnfitError(f"The scales have the shape {tuple(scale.shape)}. {_why_not_a_column(scale, weight)}")
     return whole, whole * scale.double()
+
+
+def _why_not_a_column(scale: Tensor, weight: Tensor) -> str:
+    if scale.numel() == 1:
+        return "That is one for the whole matrix. Give each row its own, `(N, 1)`: `dim=1, keepdim=True`."
+    if scale.shape[-1] == weight.shape[1]:
+        return "That is one for each column. Give each row its own, `(N, 1)`: `dim=1` goes along a row."
+    return "`keepdim=True` makes it `(N, 1)`."
 
 
 def _layers(rng: Random) -> list[tuple]:
@@ -208,7 +216,8 @@ EXERCISES = (
             0.016: "Those are the seconds of one token; asked for is how many fit into one second.",
             16.0: "Those are the milliseconds of one token; asked for is how many tokens fit into one second.",
             31.25: "Each weight is read once for a token. That it is multiplied and added makes no second reading.",
-            500.0: "That counts bits where bytes are meant: a number of float32 takes 4 bytes.",
+            500.0: "You have turned the 31 GB into bits. Count both in bytes: 4 for a weight, 31e9 a second.",
+            7.8125: "That is with 32 bytes a weight. Float32 has 32 *bits*, which are 4 bytes.",
         },
         hints=(
             "Every weight has to be read once for each token. How many bytes is that?",
@@ -296,8 +305,8 @@ EXERCISES = (
         minutes=10,
         difficulty=2,
         task="""
-            How many bytes does one step of decoding read, for `batch` texts that have all `seen` positions in the
-            cache? `n_weights` weights of `weight_size` bytes each; keys and values of `n_layers` layers, `emb_dim`
+            How many bytes does one step of decoding read, for `batch` texts with `seen` positions each in the cache?
+            There are `n_weights` weights of `weight_size` bytes each; keys and values of `n_layers` layers, `emb_dim`
             wide, of `cache_size` bytes a number. Leave out what is small: biases, and the rows between the layers.
         """,
         stub='''

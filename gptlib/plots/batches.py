@@ -24,29 +24,31 @@ from gptlib.plots.checks import as_array
 from gptlib.plots.labels import MONO, Token, token_label
 
 KINDS = {"prompt: not learned": PALE_BLUE, "learned": ORANGE, "padding": PALE_GREY}
+TOKENS = {"prompt": PALE_BLUE, "not learned": PALE_GREY, "answer": PALE_ORANGE, "its end": PALE_GREEN}
 
 
 @in_style
 def plot_targets(
     inputs: Sequence[Token], targets: Sequence[Token | None], ax: Axes | None = None, title: str = "", end: Token = ""
 ) -> Axes:
-    """A row of inputs, and below each its target: orange where it is learned, grey where it is None, so -100.
+    """A row of inputs, and below each its target: grey where it is None, so -100, else in the answer's colour.
 
-    end: a token that is drawn in green, as the end of the text.
+    end: a token that has a colour of its own, as the end of the text.
     Raises ValueError where there is nothing to draw, or not a target for each input.
     """
     if not inputs or len(inputs) != len(targets):
         raise ValueError(f"There are {len(inputs)} inputs and {len(targets)} targets; pass as many, at least one.")
-    ax = new_axes(ax, (1.1 + 0.5 * len(inputs), 1.6))
+    ax = new_axes(ax, (max(1.1 + 0.5 * len(inputs), 4.8), 1.8))
     for x, (token, target) in enumerate(zip(inputs, targets, strict=True)):
         given = x == 0 or targets[x - 1] is None  # an input is of the answer where it was a target to be learned
-        draw_cell(ax, x, 0, token_label(token, 6), PALE_BLUE if given else PALE_ORANGE, family=MONO)
-        face = PALE_GREY if target is None else PALE_GREEN if target == end else PALE_ORANGE
+        draw_cell(ax, x, 0, token_label(token, 6), TOKENS["prompt" if given else "answer"], family=MONO)
+        kind = "not learned" if target is None else "its end" if target == end else "answer"
         text = "−100" if target is None else token_label(target, 6)
-        draw_cell(ax, x, 1, text, face, family=MONO)
+        draw_cell(ax, x, 1, text, TOKENS[kind], family=MONO)
     as_grid(ax, len(inputs), 2)
     ax.set_yticks([0, 1], ["input", "target"])
     ax.set(title=title, xlabel="position")
+    _legend(ax, TOKENS)
     return ax
 
 
@@ -74,8 +76,13 @@ def plot_batches(batches: Mapping[str, tuple], axes: Sequence[Axes] | None = Non
         ax.hlines(range(1, len(picture)), 0, longest, color="white", linewidth=1)
         ax.set(title=title, xlabel="position", ylabel="row", xlim=(0, longest), ylim=(len(picture), 0))
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+        every = max(1, len(picture) // 4)
+        ax.set_yticks(np.arange(0, len(picture), every) + 0.5, range(0, len(picture), every))
         ax.grid(visible=False)
-    patches = [Patch(facecolor=color, edgecolor=GREY, label=kind) for kind, color in KINDS.items()]
-    axes[0].figure.legend(handles=patches, loc="outside upper right", ncols=len(patches), fontsize=9)
+    _legend(axes[0], KINDS)
     return axes
+
+
+def _legend(ax: Axes, colors: Mapping[str, str]) -> None:
+    patches = [Patch(facecolor=color, edgecolor=GREY, label=kind) for kind, color in colors.items()]
+    ax.figure.legend(handles=patches, loc="outside upper right", ncols=len(patches), fontsize=9)

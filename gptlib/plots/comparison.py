@@ -10,7 +10,7 @@ from gptlib.plots.base import ORANGE, in_style, new_panels
 
 SHARE, COUNT = "{:.0%}", "{:,.0f}"
 PANELS = {  # column: (title, how its numbers are written)
-    "bits_per_byte": ("bits a byte (less is better)", "{:.2f}"),
+    "bits_per_byte": ("bits per byte (less is better)", "{:.2f}"),
     "bleu": ("BLEU (more is better)", "{:.1f}"),
     "embedding_share": ("share of embeddings", SHARE),
     "context_bytes": ("context in bytes", COUNT),

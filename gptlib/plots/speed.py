@@ -15,7 +15,7 @@ Pairs = Mapping[str, tuple[float, float]]
 
 @in_style
 def plot_roofline(roofs: Pairs, points: Pairs | None = None, ax: Axes | None = None, title: str = "") -> Axes:
-    """The operations a second that can be reached, over operations for each byte read (Williams et al. 2009, figure 1).
+    """The operations a second that can be reached, over operations for each byte (Williams et al. 2009, figure 1).
 
     roofs: {name: (bytes a second, operations a second)}; the first one's ridge is marked. points: {name: (operations
     for each byte, operations a second)} of programs; five names at most, roofs and points together.
@@ -30,7 +30,7 @@ def plot_roofline(roofs: Pairs, points: Pairs | None = None, ax: Axes | None = N
     x = np.unique([*ridges, *np.geomspace(min(places) / 8, max(places) * 8, 60)])
     giga = {name: (x, np.minimum(x * reads, computes) / 1e9) for name, (reads, computes) in roofs.items()}
     giga |= {name: ([intensity], [rate / 1e9]) for name, (intensity, rate) in points.items()}
-    labels = {"xlabel": "operations for each byte read", "ylabel": "GFLOP a second", "title": title}
+    labels = {"xlabel": "operations for each byte read or written", "ylabel": "GFLOP a second", "title": title}
     ax = plot_lines(giga, ax=ax, log="xy", **labels)
     ax.axvline(ridges[0], color=GREY, linestyle=DOTS, linewidth=1)
     text = {"xytext": (5, 8), "textcoords": "offset points", "fontsize": 9}

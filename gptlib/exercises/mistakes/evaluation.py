@@ -49,6 +49,22 @@ def _never_stops(n_ids, context_length, stride):
     return _scored(n_ids, context_length, stride, stops=False)
 
 
+def _windows_everywhere(n_ids, context_length, stride):
+    ends = [min(start + context_length + 1, n_ids) for start in range(0, n_ids, stride)]
+    return list(zip([1, *ends], ends, strict=False))
+
+
+def _stops_when_all_is_read(n_ids, context_length, stride):
+    found, first = [], 1
+    for start in range(0, n_ids - 1, stride):
+        end = min(start + context_length + 1, n_ids)
+        found.append((first, end))
+        first = end
+        if start + context_length >= n_ids:
+            break
+    return found
+
+
 def _past_the_end(n_ids, context_length, stride):
     return [(first, end + (end == n_ids)) for first, end in _scored(n_ids, context_length, stride)]
 
@@ -81,6 +97,16 @@ SCORED = (
     Mistake(
         _never_stops,
         "There are windows left over after the one that reaches the last token. They score nothing: stop before them.",
+    ),
+    Mistake(
+        _windows_everywhere,
+        "Your windows begin at every stride up to the end of the text, even where nothing is left to score. The last "
+        "one is the first that reaches the last token.",
+    ),
+    Mistake(
+        _stops_when_all_is_read,
+        "You stop at the window that *reads* the last token. One that reads up to the token before it predicts it "
+        "already, and leaves nothing to score.",
     ),
     Mistake(_past_the_end, "Your last window goes past the end of the text; there is no token `n_ids`."),
     Mistake(
@@ -127,6 +153,10 @@ def _tokens_upside_down(loss, n_tokens, text):
     return loss / n_tokens / math.log(2) * _bytes(text)
 
 
+def _log_of_the_loss(loss, n_tokens, text):
+    return math.log2(loss) * n_tokens / _bytes(text)
+
+
 BITS = (
     Mistake(_still_nats, "Those are nats for each byte. How many nats is a bit?"),
     Mistake(_bits_of_a_token, "Those are bits for each *token*. Spread the bits of all tokens over all bytes."),
@@ -136,6 +166,7 @@ BITS = (
     Mistake(_times_ln_2, "You multiply by ln 2. A bit is ln 2 = 0.69 nats, so there are more bits than nats."),
     Mistake(_not_spread, "Those are the bits of the whole text. Divide by its bytes."),
     Mistake(_loss_of_the_text, "You take `loss` for the loss of the whole text; it is the mean of its tokens."),
+    Mistake(_log_of_the_loss, "You take the logarithm of `loss`, which is a logarithm already; change its unit."),
     Mistake(_bytes_per_bit, "Turn the fraction over: bits for each byte."),
     Mistake(_tokens_upside_down, "Bytes and tokens have changed places: multiply by the tokens, divide by the bytes."),
 )
@@ -306,6 +337,10 @@ def _two_not_squared(share, margin):
     return 2 * share * (1 - share) / margin**2
 
 
+def _half_an_error(share, margin):
+    return share * (1 - share) / (2 * margin) ** 2
+
+
 def _rounded_up(share, margin):
     return math.ceil(round(4 * share * (1 - share) / margin**2, 6))
 
@@ -327,6 +362,7 @@ NEEDED = (
     Mistake(_not_squared, "The margin has to be squared: n stands under a square root."),
     Mistake(_worst_case, "That is the number for a share of one half, where the error is largest. Use `share`."),
     Mistake(_two_not_squared, "The 2 is squared too: 2 √(p (1 - p) / n) = margin, and then square both sides."),
+    Mistake(_half_an_error, "That many make half a standard error as small as the margin; the 2 is on the wrong side."),
     Mistake(_rounded_up, "The number is right, but rounded; leave it as it comes out."),
     Mistake(_spread_of_one, "That is the square root of the number. Square both sides of your equation."),
     Mistake(_only_the_share, "The factor `1 - share` is missing."),
@@ -393,6 +429,11 @@ def _different_above(written, reference, n):
     return len(set(ours) & set(_grams(reference, n))) / len(ours) if ours else 0.0
 
 
+def _once_for_each_written(written, reference, n):
+    ours, theirs = _grams(written, n), Counter(_grams(reference, n))
+    return sum(min(ours.count(gram), theirs[gram]) for gram in ours) / len(ours) if ours else 0.0
+
+
 CLIPPED = (
     Mistake(
         _not_clipped,
@@ -405,6 +446,10 @@ CLIPPED = (
     ),
     Mistake(
         _recall, "You divide by the n-grams of the reference: that is a recall. Divide by those that were written."
+    ),
+    Mistake(
+        _once_for_each_written,
+        "You add the smaller count again each time an n-gram is written. Add it once for each *different* n-gram.",
     ),
     Mistake(_matches, "That is the number of matches. Which share of the written n-grams is it?"),
     Mistake(_words_only, "You compare single words, whatever `n` is."),

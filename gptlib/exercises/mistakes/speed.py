@@ -41,6 +41,14 @@ def _weights_for_each_row(rows, k, n, size):
     return 2 * rows * k * n / (size * rows * (n * k + k + n))
 
 
+def _one_row(rows, k, n, size):
+    return 2 * k * n / (size * (n * k + rows * k + rows * n))
+
+
+def _parenthesis_missing(rows, k, n, size):
+    return 2 * rows * k * n / (size * n * k + rows * k + rows * n)
+
+
 INTENSITY = (
     Mistake(_one_per_pair, "You count one operation for each pair of numbers; each is multiplied *and* added: two."),
     Mistake(
@@ -51,6 +59,12 @@ INTENSITY = (
     Mistake(_no_input, "What comes in, `rows * k` numbers, has to be read, and you don't count it."),
     Mistake(_no_weights, "The matrix of weights itself is missing among your bytes; it is the largest part of them."),
     Mistake(_numbers_for_bytes, "You divide by the count of *numbers*; each of them takes `size` bytes."),
+    Mistake(_one_row, "You count the operations of a single row; each row is multiplied with all weights."),
+    Mistake(
+        _parenthesis_missing,
+        "Only the weights are multiplied by `size`; the numbers that come in and go out take as many bytes each. Is a "
+        "parenthesis missing?",
+    ),
     Mistake(_upside_down, "That is bytes for each operation. Turn the fraction over: operations for each byte."),
     Mistake(
         _weights_for_each_row,
@@ -98,6 +112,11 @@ def _only_the_time(flops, n_bytes, product_rate, read_rate):
     return max(flops / product_rate, n_bytes / read_rate)
 
 
+def _places_changed(flops, n_bytes, product_rate, read_rate):
+    seconds, name = _named(flops / product_rate, n_bytes / read_rate, max)
+    return name, seconds
+
+
 SLOWER = (
     Mistake(
         _one_after_the_other,
@@ -111,6 +130,7 @@ SLOWER = (
     Mistake(_only_arithmetic, "You count the operations alone; some jobs wait for their bytes."),
     Mistake(_only_memory, "You count the bytes alone; some jobs wait for the arithmetic."),
     Mistake(_only_the_time, "The seconds are right. Return the name of the limit too: `seconds, name`."),
+    Mistake(_places_changed, "The two have changed places: first the seconds, then the name."),
 )
 
 # --------------------------------------------------------------------------------------------- positions_computed
@@ -122,6 +142,10 @@ def _one_more(prompt, new):
 
 def _grown_before(prompt, new):
     return sum(range(prompt + 1, prompt + new + 1)), (prompt + new - 1 if new else 0)
+
+
+def _one_step_more(prompt, new):
+    return (sum(range(prompt, prompt + new + 1)), prompt + new - 1) if new else (0, 0)
 
 
 def _last_length_each_time(prompt, new):
@@ -157,6 +181,11 @@ POSITIONS = (
     Mistake(
         _grown_before,
         "Without a cache you count one position too many in each step: the first step runs on the prompt alone.",
+    ),
+    Mistake(
+        _one_step_more,
+        "Without a cache you run one step too many: `new` tokens take `new` steps, the last of them on all but the "
+        "token that it writes.",
     ),
     Mistake(
         _last_length_each_time,
@@ -211,6 +240,10 @@ def _squared(n_weights, weight_size, n_layers, emb_dim, batch, seen, cache_size)
     return n_weights * weight_size + seen * _cache(n_layers, emb_dim, batch, seen, cache_size)
 
 
+def _cache_in_numbers(n_weights, weight_size, n_layers, emb_dim, batch, seen, cache_size):
+    return n_weights * weight_size + _cache(n_layers, emb_dim, batch, seen, 1)
+
+
 DECODING = (
     Mistake(_weights_alone, "You count the weights alone. Attention reads keys and values as well."),
     Mistake(
@@ -222,6 +255,7 @@ DECODING = (
     Mistake(_one_layer, "You count the cache of one layer; each layer keeps its own."),
     Mistake(_newest_alone, "The newest query looks at the keys of *all* positions seen, not only at the newest one."),
     Mistake(_one_size, "You give the cache's numbers the size of the weights'; theirs is `cache_size`."),
+    Mistake(_cache_in_numbers, "You count the cache's *numbers*; each of them takes `cache_size` bytes."),
     Mistake(
         _squared,
         "You count `seen` queries. A step with a cache has one query for each row, which reads each key once.",
@@ -269,6 +303,10 @@ def _scale_upside_down(weight):
     return (weight / _scale(weight)).round().to(torch.int8), 1 / _scale(weight)
 
 
+def _largest_as_scale(weight):
+    return (weight / _scale(weight)).round().to(torch.int8), 127 * _scale(weight)
+
+
 def _not_scaled(weight):
     return weight.round().to(torch.int8), _scale(weight)
 
@@ -294,6 +332,11 @@ QUANTIZE = (
     Mistake(_largest_not_absolute, "The largest *absolute* value sets the scale: it may be one below zero."),
     Mistake(
         _scale_upside_down, "The whole numbers are right, but the scale is upside down: `whole * scale` is the row."
+    ),
+    Mistake(
+        _largest_as_scale,
+        "The whole numbers are right, but the scale is the largest value of its row. Make it the size of *one* step; "
+        "the largest value is 127 of them.",
     ),
     Mistake(_not_scaled, "You round the weights as they are; most lie between -1 and 1. Divide by the scale before."),
     Mistake(_the_order_of_the_two, "The two have changed places: first the whole numbers, then the scales."),
@@ -322,6 +365,18 @@ def _one_attention_layer(tokens_per_second, n_weights, n_layers, emb_dim, contex
     return tokens_per_second * (6 * n_weights + _attention(1, emb_dim, context_length)) / peak
 
 
+def _masked_half(tokens_per_second, n_weights, n_layers, emb_dim, context_length, peak):
+    return tokens_per_second * (6 * n_weights + _attention(n_layers, emb_dim, context_length) / 2) / peak
+
+
+def _attention_forward_alone(tokens_per_second, n_weights, n_layers, emb_dim, context_length, peak):
+    return tokens_per_second * (6 * n_weights + _attention(n_layers, emb_dim, context_length) / 3) / peak
+
+
+def _six_times_attention(tokens_per_second, n_weights, n_layers, emb_dim, context_length, peak):
+    return tokens_per_second * 6 * (n_weights + _attention(n_layers, emb_dim, context_length)) / peak
+
+
 def _per_cent(tokens_per_second, n_weights, n_layers, emb_dim, context_length, peak):
     return 100 * tokens_per_second * (6 * n_weights + _attention(n_layers, emb_dim, context_length)) / peak
 
@@ -343,6 +398,15 @@ UTILIZATION = (
     ),
     Mistake(_no_attention, "The attention's own products, queries with keys and weights with values, are missing."),
     Mistake(_one_attention_layer, "You count the attention of one layer; there are `n_layers` of them."),
+    Mistake(_masked_half, "You leave out what the causal mask hides. By agreement the attention is counted in full."),
+    Mistake(
+        _attention_forward_alone,
+        "You count the attention's products in the forward pass alone. Backward, they take twice as much again.",
+    ),
+    Mistake(
+        _six_times_attention,
+        "The 6 belongs to the weights alone; the 12 of the attention holds forward and backward pass already.",
+    ),
     Mistake(_per_cent, "That is in per cent; a share is asked for, 1 where every operation is used."),
     Mistake(_operations, "Those are the operations a second that the model needs. Which share of the peak is it?"),
     Mistake(_inverse, "Turn the fraction over: what is used, divided by what there is."),
@@ -366,12 +430,12 @@ def _largest_factor(seconds, factors):
 
 def _others_forgotten(seconds, factors):
     after = sum(seconds[part] / factor for part, factor in factors.items())
-    return sum(seconds[part] for part in factors) / after if after else math.inf
+    return sum(seconds[part] for part in factors) / after
 
 
 def _others_vanish(seconds, factors):
     after = sum(seconds[part] / factor for part, factor in factors.items())
-    return sum(seconds.values()) / after if after else math.inf
+    return sum(seconds.values()) / after
 
 
 def _new_time(seconds, factors):
