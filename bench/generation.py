@@ -2,15 +2,13 @@
 
     python bench/generation.py [--tokens 128 512] [--rounds 3] [--ctranslate2 FOLDER]
 
-The same random weights for all, a prompt of 16 tokens, top-k 50; runs in turns, medians. Each has a process of its own,
-since threads of one library that wait for work slow another down. CTranslate2 takes part where it is installed, or in
-FOLDER (`pip install --target FOLDER ctranslate2`). The limit is what the matrix products alone would take, each by its
-fastest way, without attention, sampling or Python.
+The same random weights for all, each in a process of its own, a prompt of 16 tokens, top-k 50; runs in turns, medians.
+CTranslate2 takes part where it is installed, or in FOLDER (`pip install --target FOLDER ctranslate2`). The limit is
+what the matrix products alone would take, each by its fastest way, without attention, sampling or Python.
 """
 
 import argparse
 import importlib.util
-import multiprocessing
 import os
 import statistics
 import sys
@@ -18,11 +16,11 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import psutil
 import torch
+from _processes import Process, in_turns
 from _tables import save, table
 from torch import Tensor
 
@@ -167,49 +165,6 @@ class _Words:
 
     def get_vocab(self) -> dict[str, int]:
         return {f"t{i}": i for i in range(50256)} | {"<|endoftext|>": 50256}
-
-
-_peer: object = None  # what a process of its own measures
-
-
-def _begin(kind: type, *arguments) -> None:
-    global _peer
-    warnings.simplefilter("ignore")
-    _peer = kind(*arguments)
-
-
-def _call(name: str, *arguments):
-    return getattr(_peer, name)(*arguments)
-
-
-def _seconds(name: str, *arguments) -> float | None:
-    """How long the job takes that this method gives, or None where it gives none."""
-    job = getattr(_peer, name)(*arguments)
-    if job is None:
-        return None
-    start = time.perf_counter()
-    job()
-    return time.perf_counter() - start
-
-
-class Process:
-    """A process that holds one of the classes above, and is asked by the names of its methods."""
-
-    def __init__(self, kind: type, *arguments):
-        context = multiprocessing.get_context("spawn")
-        self.pool = ProcessPoolExecutor(1, context, initializer=_begin, initargs=(kind, *arguments))
-
-    def call(self, name: str, *arguments):
-        return self.pool.submit(_call, name, *arguments).result()
-
-    def seconds(self, name: str, *arguments) -> float | None:
-        return self.pool.submit(_seconds, name, *arguments).result()
-
-
-def in_turns(processes: dict[str, Process], rounds: int, *job) -> dict[str, float | None]:
-    """The median seconds of a job in each process, after one run to warm up; None where it can't do it."""
-    runs = [{name: process.seconds(*job) for name, process in processes.items()} for _ in range(rounds + 1)][1:]
-    return {name: s and statistics.median(run[name] for run in runs) for name, s in runs[0].items()}
 
 
 def writing(processes: dict[str, Process], n: int, cases: list, rounds: int, machine_reads: float) -> list[dict]:
