@@ -229,7 +229,7 @@ def load_weights(path: str | Path, model: GPTModel, weights: Mapping[str, Tensor
         raise _unfit(path, f"lacks the tensor '{missing[0]}' that its config asks for")
     if surplus := [name for name in weights if name not in expected]:
         raise _unfit(path, f"has a tensor '{_short(surplus[0])}' that its config has no place for")
-    dtypes, places = set(), set()
+    dtypes, places = {}, set()
     for name, wanted in expected.items():
         tensor = weights[name]
         if not _is_plain(tensor):
@@ -239,9 +239,9 @@ def load_weights(path: str | Path, model: GPTModel, weights: Mapping[str, Tensor
             raise _unfit(path, f"has '{name}' in the shape {shapes}")
         if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
             raise _unfit(path, f"has '{name}' with less data than its shape needs")
-        if dtypes and tensor.dtype not in dtypes:
+        # One type for all, but for adapters, which are in float32 on a model of 16 bits.
+        if dtypes.setdefault(".adapters." in name, tensor.dtype) != tensor.dtype:
             raise _unfit(path, f"has '{name}' as {tensor.dtype}, unlike the tensors before it")
-        dtypes.add(tensor.dtype)
         # Each parameter in memory of its own: what is shared would be changed twice by a step.
         weights[name] = tensor.clone() if tensor.data_ptr() in places else tensor.contiguous()
         places.add(tensor.data_ptr())

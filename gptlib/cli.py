@@ -90,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
         fail("stopped", 130)
     except BrokenPipeError:
         return 0  # `gptlib generate | head` has seen enough
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OverflowError, OSError, RuntimeError) as error:
         fail(sentence(error), 1)
 
 

@@ -44,6 +44,8 @@ def finetune(
 
     Raises what `InstructionDataset`, `add_lora` and `train` raise.
     """
+    if not entries:
+        raise ValueError("There is no entry to learn from; give at least one.")
     config = config or TrainingConfig()
     datasets = [
         InstructionDataset(part, tokenizer, model.config.context_length, template, packing=packing)

@@ -114,16 +114,19 @@ def test_from_the_terminal(saved, monkeypatch, capsys):
     assert "no command '/what'" in err
 
 
-def test_without_a_reset_the_conversation_goes_on(saved, monkeypatch):
+@pytest.mark.parametrize(
+    ("options", "turns"), [("", [1, 2, 1, 2, 3]), ("--turns 0", [1] * 5), ("--turns 1", [1, 2, 1, 2, 2])]
+)
+def test_the_model_sees_all_turns_since_a_reset_or_as_many_as_asked_for(saved, monkeypatch, options, turns):
     seen = []
     stream = chat.stream
     monkeypatch.setattr(
         chat, "stream", lambda m, t, prompt, n, **o: seen.append(prompt) or stream(m, t, prompt, n, **o)
     )
-    say(monkeypatch, "hello", "good day", "/reset", "there")
-    assert main("chat --load a.pth --max-new-tokens 4".split()) == 0
-    assert [prompt.count("User:") for prompt in seen] == [1, 2, 1]
-    assert seen[1].startswith(seen[0])
+    say(monkeypatch, "hello", "good day", "/reset", "there", "hello", "good day")
+    assert main(f"chat --load a.pth --max-new-tokens 4 {options}".split()) == 0
+    assert [prompt.count("User:") for prompt in seen] == turns
+    assert turns[1] == 1 or seen[1].startswith(seen[0])
 
 
 def test_ctrl_c_stops_the_answer_and_not_the_conversation(saved, monkeypatch, capsys):
@@ -172,6 +175,7 @@ def test_with_piped_input_only_answers_are_written(saved):
         ("--template none", 2, "template='none'"),
         ("--max-new-tokens 0", 2, "max_new_tokens=0"),
         ("--temperature -1", 2, "temperature=-1"),
+        ("--turns -1", 2, "turns=-1"),
         ("--top-p 2", 2, "top_p=2"),
         ("--load missing.pth", 1, "missing.pth"),
         ("--load bare.pth", 1, "no tokenizer"),

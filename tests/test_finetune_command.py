@@ -243,6 +243,7 @@ WRONG = [
     ("--lora.target_modules [nothing]", 1, "nothing"),
     ("--training.patience 0", 2, "patience=0"),
     ("--training.learning_rate 0", 2, "learning_rate=0"),
+    (f"--training.learning_rate 1{'0' * 400}", 1, "too large"),
     ("--training.epochs 1 --training.max_steps 1", 2, "Both epochs"),
     ("--resume missing.last.pth", 1, "missing.last.pth"),
 ]
@@ -263,6 +264,13 @@ def test_wrong_use_is_one_sentence_and_writes_nothing(home, capsys, arguments, s
     found, message = fails(capsys, *load, *arguments.split())
     assert (found, fragment in message) == (status, True), message
     assert [p for p in sorted(home.rglob("*")) if p not in before and p.suffix == ".pth"] == []
+
+
+def test_lora_that_does_not_fit_is_refused_before_the_scores_which_take_a_while(home, monkeypatch, capsys):
+    monkeypatch.setattr("gptlib.commands.finetune.exact_match", None)
+    with pytest.raises(SystemExit):
+        main("finetune --load base.pth --lora.rank 100000".split())
+    assert "rank=100000" in capsys.readouterr().err
 
 
 def test_a_run_that_resumes_has_its_model(home, capsys):

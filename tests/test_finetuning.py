@@ -129,6 +129,11 @@ def test_another_seed_is_another_order():
     assert losses(1) == losses(1) != losses(2)
 
 
+def test_nothing_to_learn_from_is_refused():
+    with pytest.raises(ValueError, match="no entry to learn from; give at least one"):
+        tuned(small_model(), entries=[])
+
+
 def test_what_does_not_fit_is_said(capsys):
     long = Instruction("First?", "cat", "fox " * 40)
     finetune(small_model(), TOKENIZER, [*TRAINING, long], (), config(max_steps=1, batch_size=4))

@@ -23,6 +23,7 @@ from gptlib.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from gptlib.generation import generate
 from gptlib.lora import LoRAConfig, adapters_of, add_lora, lora_state, merge, merged_copy, switch, trainable_parameters
 from gptlib.run_files import last_path
+from gptlib.weights.loading import load_model
 
 CFG = {"max_steps": 9, "eval_interval": 3, "gradient_accumulation_steps": 2}
 
@@ -52,6 +53,24 @@ def test_died_and_resumed_is_the_same_run(tmp_path, n, optimizer):
     base = weights(tiny_model(0))
     plain = {name.replace(".base_layer", ""): t for name, t in weights(resumed).items() if "adapters" not in name}
     assert identical(plain, base)
+
+
+def test_on_a_base_of_16_bits_the_adapter_keeps_its_32_through_a_file(tmp_path):
+    def model():
+        return add_lora(tiny_model(0).to(torch.bfloat16), LoRAConfig(rank=2))
+
+    whole, half = model(), model()
+    quietly(whole, train_loader(), val_loader(), config(**CFG), out=tmp_path / "a.pth")
+    At(half, 7, die)
+    with pytest.raises(Died):
+        quietly(half, train_loader(), val_loader(), config(**CFG), out=tmp_path / "b.pth")
+    last = last_path(tmp_path / "b.pth")
+    resumed = load_model(last).model
+    quietly(resumed, train_loader(), val_loader(), config(**CFG), resume=last)
+    assert identical(weights(resumed), weights(whole))
+    types = {name: t.dtype for name, t in weights(resumed).items()}
+    assert {t for name, t in types.items() if ".adapters." in name} == {torch.float32}
+    assert {t for name, t in types.items() if ".adapters." not in name} == {torch.bfloat16}
 
 
 @pytest.mark.parametrize("tying", [True, False])

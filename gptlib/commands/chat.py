@@ -25,6 +25,13 @@ Turn = tuple[str, str]
 def add_arguments(parser) -> None:
     add_shared(parser, "--load")
     parser.add_argument("--template", default="chat", help="the one that it was fine-tuned with: chat, or alpaca")
+    parser.add_argument(
+        "--turns",
+        type=int | None,
+        default=None,
+        help="how many earlier questions and answers the model sees (default: all that its context has room for); 0 "
+        "suits a small model that has learned single questions only",
+    )
     add_shared(parser, "--max-new-tokens", help="how many tokens an answer has at most")
     add_shared(parser, "--temperature", default=0.0)
     add_shared(parser, "--top-k")
@@ -38,12 +45,13 @@ def run(options, parser) -> int:
     try:
         template = find_template(options.template)
         whole_number("max_new_tokens", options.max_new_tokens, 1)
+        turns = None if options.turns is None else whole_number("turns", options.turns, 0)
         check_sampling(options.max_new_tokens, **settings)
     except ValueError as error:
         parser.error(str(error))
     loaded = load_with_tokenizer(options.load, options.device)
     settings |= {"max_new_tokens": options.max_new_tokens, "seed": options.seed}
-    conversation = Conversation(loaded.model, loaded.tokenizer, template, settings)
+    conversation = Conversation(loaded.model, loaded.tokenizer, template, settings, turns)
     print("/reset begins anew, /quit ends, Ctrl-C stops an answer.", file=sys.stderr)
     while (said := ask()) != "/quit":
         respond(conversation, said)
@@ -81,11 +89,22 @@ def respond(conversation: "Conversation", said: str) -> None:
 
 
 class Conversation:
-    """What was said so far, and the model that answers; `history` has as much of it as the model could see last."""
+    """What was said so far, and the model that answers; `history` has as much of it as the model could see last.
 
-    def __init__(self, model: GPTModel, tokenizer: Tokenizer, template: Template, settings: dict[str, Any]):
+    turns: how many turns it may see at most; None is as many as fit.
+    """
+
+    def __init__(
+        self,
+        model: GPTModel,
+        tokenizer: Tokenizer,
+        template: Template,
+        settings: dict[str, Any],
+        turns: int | None = None,
+    ):
         self.model, self.tokenizer, self.template, self.settings = model, tokenizer, template, dict(settings)
         self.max_new_tokens = self.settings.pop("max_new_tokens")
+        self.turns = turns
         self.history: list[Turn] = []
 
     def answer(self, said: str) -> Iterator[str]:
@@ -109,6 +128,8 @@ class Conversation:
         until an answer of max_new_tokens has room, or one of half the context."""
         context = self.model.config.context_length
         wanted = min(self.max_new_tokens, context // 2)
+        if self.turns is not None:
+            del self.history[: max(len(self.history) - self.turns, 0)]
         while True:
             prompt = self.template.conversation(self.history, said)
             room = context - len(self.tokenizer.encode(prompt))

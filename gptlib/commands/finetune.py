@@ -28,7 +28,7 @@ from gptlib.files import project_root
 from gptlib.finetuning import exact_match, finetune
 from gptlib.history import History
 from gptlib.instructions import Instruction, Reading, find_template, read_instructions, split_entries
-from gptlib.lora import active_adapter, lora_state
+from gptlib.lora import active_adapter, check_fits, lora_state
 from gptlib.lora_config import LoRAConfig
 from gptlib.lora_files import save_adapter
 from gptlib.model import GPTModel
@@ -104,6 +104,8 @@ def run(options, parser) -> int:
     data = Path(options.data or project_root() / "data" / "instructions.json").expanduser()
     training, validation, held_out = read_entries(data, options)
     loaded = load(options)
+    if lora is not None:
+        check_fits(loaded.model, lora)  # now, and not after the scores, which take a while
     before = scores_before(options, loaded, held_out)
     if config.sample_prompt == TrainingConfig.sample_prompt:
         config = replace(config, sample_prompt=template.prompt(validation[0]))

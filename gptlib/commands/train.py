@@ -125,7 +125,7 @@ def run(options, parser) -> int:
     data = options.data or project_root() / "data" / "input.txt"
     stored = load_checkpoint(find_checkpoint(options.resume)) if options.resume else None
     if options.init:
-        stored = load_model(options.init)
+        stored = load_model(options.init, dtype="fp32")  # as 16 bits lose small steps
     tokenizer = stored.tokenizer if stored else None
     vocab_size = None if tokenizer else options.vocab_size
     corpus = load_corpus(data, tokenizer or options.tokenizer, vocab_size=vocab_size, ratios=options.ratios)

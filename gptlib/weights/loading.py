@@ -43,7 +43,8 @@ def load_model(
         model = load_openai_gpt2(path, None, dtype, device)
         return Checkpoint(model, gpt2_tokenizer_for(model), None)
     loaded = load_checkpoint(find_checkpoint(name), device)
-    loaded.model.to(dtype=dtype or next(loaded.model.parameters()).dtype)
+    if dtype is not None:
+        loaded.model.to(dtype=dtype)
     return loaded
 
 
