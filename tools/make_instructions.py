@@ -6,9 +6,11 @@ for byte.
 
 What is held out, a sentence or the words of a list in any order, is in no task of the training part. What a task needs
 to know of single words, such as how they are spelled in capitals, can be learned for each: what is tested is doing it
-to words in an order not seen.
+to words in an order not seen. `--fresh SEED` draws more to test on, since what is in the files was also looked at
+when the tasks were chosen.
 """
 
+import argparse
 import json
 import random
 import re
@@ -150,7 +152,7 @@ TASKS = {
 
 
 def entries_of(name: str, pool: list[str], n: int, rng: random.Random) -> list[Entry]:
-    """n entries of a task, no two of which ask the same of the same words."""
+    """n entries of a task, or as many as there are, no two of which ask the same of the same words."""
     task, made = TASKS[name], {}
     answers: Counter[str] = Counter()
     for word, given, output in task.asked(pool, rng):
@@ -159,8 +161,8 @@ def entries_of(name: str, pool: list[str], n: int, rng: random.Random) -> list[E
             made[word, given] = {"task": name, "instruction": instruction, "input": given, "output": output}
             answers[output] += 1
         if len(made) == n:
-            return list(made.values())
-    raise ValueError(f"The tales have only {len(made)} of {n} sentences for the task {name!r}.")
+            break
+    return list(made.values())
 
 
 def questions() -> list[Entry]:
@@ -186,6 +188,20 @@ def make(text: str) -> tuple[list[Entry], list[Entry]]:
     return shuffled(training, rng), shuffled(held_out, rng)
 
 
+def fresh(text: str, known: list[Entry], seed: int, n: int = 200) -> list[Entry]:
+    """n entries of each mechanical task to test on once more, or as many as there are: none has the words of a known
+    entry, in any order, names apart."""
+
+    def words_of(given: str) -> tuple[str, ...]:
+        return tuple(sorted("NAME" if word in WOMEN + MEN else word.lower() for word in given.split()))
+
+    rng, seen = random.Random(seed), {words_of(entry["input"]) for entry in known}
+    given = {"sentences": sentences(text), "lists": word_lists(rng)}
+    pools = {kind: [words for words in given[kind] if words_of(words) not in seen] for kind in given}
+    made = [entries_of(name, [w for kind in task.of for w in pools[kind]], n, rng) for name, task in TASKS.items()]
+    return shuffled([entry for entries in made for entry in entries], rng)
+
+
 def write(path: Path, entries: list[Entry]) -> None:
     """A JSON list with a line for each entry."""
     keys = ("task", "instruction", "input", "output")
@@ -194,12 +210,23 @@ def write(path: Path, entries: list[Entry]) -> None:
         file.write("[\n" + ",\n".join(lines) + "\n]\n")
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--fresh", type=int, metavar="SEED", help="only draw more entries to test on, like no known ones"
+    )
+    parser.add_argument("--out", type=Path, default=Path("fresh.json"), help="where those go")
+    options = parser.parse_args(arguments)
     data = project_root() / "data"
-    training, held_out = make((data / "input.txt").read_text(encoding="utf-8"))
-    write(data / "instructions.json", training)
-    write(data / "instructions_held_out.json", held_out)
-    print(f"{len(training)} entries to learn from and {len(held_out)} to test on are in {data}.")
+    text = (data / "input.txt").read_text(encoding="utf-8")
+    training, held_out = make(text)
+    if options.fresh is None:
+        write(data / "instructions.json", training)
+        write(data / "instructions_held_out.json", held_out)
+        print(f"{len(training)} entries to learn from and {len(held_out)} to test on are in {data}.")
+    else:
+        write(options.out, more := fresh(text, training + held_out, options.fresh))
+        print(f"{len(more)} more entries to test on are in {options.out}.")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def test_the_script_makes_the_committed_files(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "input.txt").write_text(TALES, encoding="utf-8")
     monkeypatch.setenv("GPTLIB_HOME", str(tmp_path))
-    make_instructions.main()
+    make_instructions.main([])
     for name in NAMES:
         assert (tmp_path / "data" / name).read_bytes() == (ROOT / "data" / name).read_bytes(), (
             "run `python -m tools.make_instructions` and commit what it writes"
@@ -48,6 +48,14 @@ def test_nothing_that_is_held_out_is_trained_on(parts):
     # In no task: the same words with another phrase round them would give an answer away, and in another order nearly.
     seen, new = ({words_of(entry) for entry in part if entry.task != "tales"} for part in parts)
     assert not seen & new
+
+
+def test_a_fresh_draw_has_nothing_that_is_known_and_true_answers(parts, tmp_path):
+    make_instructions.main(["--fresh", "7", "--out", str(tmp_path / "fresh.json")])
+    fresh = read_instructions(tmp_path / "fresh.json").entries
+    assert set(Counter(entry.task for entry in fresh)) == set(make_instructions.TASKS)
+    assert not {words_of(entry) for entry in fresh} & {words_of(entry) for part in parts for entry in part}
+    assert all(entry.output == recomputed(entry) for entry in fresh)
 
 
 def words_of(entry):
