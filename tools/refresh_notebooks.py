@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def make_home(home: Path) -> None:
-    """What a fresh clone has of data/ and model_weights/, in another folder, with GPTLIB_HOME pointing at it."""
-    for folder in ("data", "model_weights", "configs"):
+    """What chapters read of a fresh clone, in another folder, with GPTLIB_HOME pointing at it."""
+    for folder in ("data", "model_weights", "configs", "bench/results"):
         shutil.copytree(ROOT / folder, home / folder, ignore=ignore_untracked, dirs_exist_ok=True)
     (home / "notebooks").mkdir(exist_ok=True)
     os.environ["GPTLIB_HOME"] = str(home)
