@@ -165,6 +165,16 @@ def entries_of(name: str, pool: list[str], n: int, rng: random.Random) -> list[E
     return list(made.values())
 
 
+def just(n: int, name: str, pool: list[str], rng: random.Random) -> list[Entry]:
+    """n entries of a task. Raises ValueError where the tales have fewer."""
+    entries = entries_of(name, pool, n, rng)
+    if len(entries) < n:
+        raise ValueError(
+            f"The tales have only {len(entries)} of {n} entries for the task {name!r}; write more of them."
+        )
+    return entries
+
+
 def questions() -> list[Entry]:
     """The questions about the tales, in the order of the file."""
     lines = Path(__file__).with_name("tales_questions.jsonl").read_text(encoding="utf-8").splitlines()
@@ -183,8 +193,8 @@ def make(text: str) -> tuple[list[Entry], list[Entry]]:
     given = {"sentences": shuffled(sentences(text), rng), "lists": shuffled(word_lists(rng), rng)}
     for name, task in TASKS.items():
         pools = [(given[kind], len(given[kind]) // ONE_IN) for kind in task.of]
-        training += entries_of(name, [words for pool, cut in pools for words in pool[cut:]], TRAINING, rng)
-        held_out += entries_of(name, [words for pool, cut in pools for words in pool[:cut]], HELD_OUT, rng)
+        training += just(TRAINING, name, [words for pool, cut in pools for words in pool[cut:]], rng)
+        held_out += just(HELD_OUT, name, [words for pool, cut in pools for words in pool[:cut]], rng)
     return shuffled(training, rng), shuffled(held_out, rng)
 
 

@@ -33,6 +33,11 @@ def test_the_script_makes_the_committed_files(tmp_path, monkeypatch):
         )
 
 
+def test_too_short_a_text_is_refused():
+    with pytest.raises(ValueError, match="of 900 entries for the task 'name'"):
+        make_instructions.make(TALES[:20_000])
+
+
 def test_there_are_enough_of_each_task(parts):
     training, held_out = (Counter(entry.task for entry in part) for part in parts)
     assert set(training) == set(held_out)
