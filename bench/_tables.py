@@ -1,4 +1,4 @@
-"""What the benchmarks share: tables, pictures and JSON files; runs in turns and the machine are in gptlib.measuring."""
+"""What the benchmarks share: tables, pictures and JSON files; gptlib.ops.benchmark measures."""
 
 import json
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gptlib import plots
-from gptlib.files import write_json
+from gptlib.utils.files import write_json
 
 RESULTS = Path(__file__).parent / "results"
 

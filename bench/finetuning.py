@@ -25,12 +25,12 @@ from torch import nn
 from weights import peak_memory
 
 from gptlib import plots
-from gptlib.devices import autocast
 from gptlib.evaluation import batch_loss
 from gptlib.lora import TARGETS, LoRAConfig, add_lora, trainable_parameters
-from gptlib.measuring import describe, machine
 from gptlib.model import GPT2_CONFIGS, GPTModel
-from gptlib.optimizers import create_optimizer
+from gptlib.ops.benchmark import describe, machine
+from gptlib.ops.devices import autocast
+from gptlib.training.optim import create_optimizer
 
 WARM_UP = 2
 PRECISIONS = ("fp32", "bf16")

@@ -28,12 +28,12 @@ from gptlib import plots
 from gptlib.checkpoints import load_checkpoint
 from gptlib.datasets import create_dataloader
 from gptlib.evaluation import evaluate_loss
-from gptlib.files import project_root
 from gptlib.generation import generate, generate_tokens
-from gptlib.linear import WAYS, Linear, forced
-from gptlib.measuring import describe, machine
+from gptlib.generation.quantization import PackedLinear, QuantizedLinear, with_precision
 from gptlib.model import GPT2_CONFIGS, GPTModel
-from gptlib.quantization import PackedLinear, QuantizedLinear, with_precision
+from gptlib.ops.benchmark import describe, machine
+from gptlib.ops.linear import WAYS, Linear, forced
+from gptlib.utils.folders import project_root
 from gptlib.weights.export import export_to_huggingface
 
 PROMPT = 16

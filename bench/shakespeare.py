@@ -27,7 +27,7 @@ from gptlib.checkpoints import load_checkpoint
 from gptlib.corpus import load_corpus
 from gptlib.datasets import create_dataloader
 from gptlib.evaluation import evaluate_loss
-from gptlib.measuring import describe, machine
+from gptlib.ops.benchmark import describe, machine
 
 THEIRS = (
     "config/train_shakespeare_char.py --device=cpu --compile=False --eval_iters=20 --log_interval=1 --block_size=64 "

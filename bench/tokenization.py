@@ -14,9 +14,9 @@ import tokenizers as hf
 from _tables import save, table
 
 from gptlib import plots
-from gptlib.files import project_root
-from gptlib.measuring import alternate, describe, machine
+from gptlib.ops.benchmark import alternate, describe, machine
 from gptlib.tokenizers import BPETokenizer, GPT2Tokenizer
+from gptlib.utils.folders import project_root
 
 VOCAB_SIZES = (512, 8192)
 

@@ -24,12 +24,12 @@ from _tables import save, table
 
 from gptlib import plots
 from gptlib.datasets import batches_from, create_dataloader
-from gptlib.devices import autocast, peak_flops, pick_device, synchronize
-from gptlib.files import project_root
-from gptlib.measuring import describe, machine
 from gptlib.model import GPT2_CONFIGS, GPTModel
+from gptlib.ops.benchmark import describe, machine
+from gptlib.ops.devices import autocast, peak_flops, pick_device, synchronize
 from gptlib.tokenizers import load_tokenizer
 from gptlib.training import TrainingConfig, train
+from gptlib.utils.folders import project_root
 
 CONTEXT = 1024
 VOCABULARY = {"cpu": 50257, "cuda": 50304}  # a GPU's kernels like multiples of 64; nanoGPT always has the larger one
@@ -111,7 +111,7 @@ def theirs(options, tokens: np.ndarray) -> dict:
 def work(options) -> None:
     """What a process of its own does: one run, its figures as JSON on the last line."""
     if options.plain:
-        from gptlib.evaluation import losses
+        from gptlib import loss as losses
 
         losses.MANY_LOGITS = math.inf
     tokens = random_tokens((options.steps + 2) * options.batch * CONTEXT + 1)

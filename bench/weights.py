@@ -23,7 +23,7 @@ from gptlib.model import GPT2_CONFIGS, GPTModel
 from gptlib.weights import load_hf_gpt2, load_openai_gpt2
 from gptlib.weights.export import export_to_huggingface
 from gptlib.weights.names import parameter_names
-from gptlib.weights.openai_files import HPARAMS
+from gptlib.weights.tensorflow import HPARAMS
 
 IDS = torch.arange(0, 50000, 781)[None]  # (1, 65)
 PROMPT = IDS[:, 10:20]

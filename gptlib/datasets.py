@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from gptlib.checks import whole_number
 from gptlib.tokenizers import Tokenizer
+from gptlib.utils.validation import whole_number
 
-IGNORED = -100
+IGNORE_INDEX = -100
 """The target that cross-entropy leaves out (PyTorch's ignore_index): padding, or a prompt that is not to be learned."""
 
 
@@ -79,7 +79,7 @@ def _one_dimensional(token_ids: Sequence[int] | np.ndarray | Tensor) -> np.ndarr
     return token_ids
 
 
-class BatchOrder(Sampler[np.ndarray]):
+class BatchSampler(Sampler[np.ndarray]):
     """The windows of each batch, as a pure function of (seed, batch number).
 
     Within an epoch every window comes once, in the order of a permutation made from (seed, epoch), or in reading
@@ -154,7 +154,7 @@ def create_dataloader(
     """A DataLoader of (inputs, targets), both int64 (batch_size, context_length), over a text or its token ids.
 
     A text needs a tokenizer. drop_last: leave out the windows that do not fill a last batch. num_workers: processes
-    that read ahead; they do not change the order. The other options are those of SlidingWindowDataset and BatchOrder.
+    that read ahead; they do not change the order. The other options are those of SlidingWindowDataset and BatchSampler.
 
     Raises ValueError, in one sentence, where a size makes no sense or the text is too short.
     """
@@ -163,7 +163,7 @@ def create_dataloader(
             raise ValueError("A text needs a tokenizer; pass tokenizer=load_tokenizer('gpt2'), say, or token ids.")
         text_or_ids = tokenizer.encode(text_or_ids)
     dataset = SlidingWindowDataset(text_or_ids, context_length, stride)
-    order = BatchOrder(
+    order = BatchSampler(
         len(dataset), batch_size, shuffle=shuffle, drop_last=drop_last, seed=seed, rank=rank, world_size=world_size
     )
     # batch_size=None: the sampler's items are whole batches, and the dataset fetches each in one go. The loader has
@@ -196,7 +196,7 @@ def loader_length(loader: Iterable) -> int | None:
 
 def tokens_per_batch(loader: Iterable) -> int | None:
     """Tokens in a batch of one of our own loaders, on average; None for others, which aren't touched to find out."""
-    if isinstance(getattr(loader, "sampler", None), BatchOrder):
+    if isinstance(getattr(loader, "sampler", None), BatchSampler):
         return round(loader.sampler.batch_size * loader.dataset.mean_length)
     return None
 
@@ -208,7 +208,7 @@ def batches_from(loader: Iterable, first: int = 0, seed: int = 0) -> Iterator:
     that the run would have seen only if each of its passes is in the same order.
     """
     number = skip = 0
-    if isinstance(getattr(loader, "sampler", None), BatchOrder):
+    if isinstance(getattr(loader, "sampler", None), BatchSampler):
         loader.sampler.set_position(first)
     elif first:
         n = loader_length(loader)
@@ -254,7 +254,7 @@ def collate_padded(
     length = length if max_length is None else min(length, whole_number("max_length", max_length, 1))
     batch = {
         "inputs": torch.full((len(items), length), pad_id),
-        "targets": torch.full((len(items), length), IGNORED),
+        "targets": torch.full((len(items), length), IGNORE_INDEX),
         "attention_mask": torch.zeros(len(items), length, dtype=torch.bool),
     }
     for row, (inputs, targets) in enumerate(items):

@@ -2,7 +2,8 @@
 
 import torch
 
-from gptlib.lora import LoRAConfig, add_lora, lora_layers
+from gptlib.lora import LoRAConfig, add_lora
+from gptlib.model.lora import lora_layers
 
 SHAPE = {"vocab_size": 61, "context_length": 16, "emb_dim": 24, "n_heads": 3, "n_layers": 2, "drop_rate": 0.0}
 IDS = torch.randint(61, (2, 9), generator=torch.Generator().manual_seed(3))

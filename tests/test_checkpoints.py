@@ -20,12 +20,12 @@ from training_helpers import (
     weights,
 )
 
-from gptlib.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
+from gptlib.checkpoints import CheckpointError, best_path, find_checkpoint, last_path, load_checkpoint, save_checkpoint
 from gptlib.generation import generate_text
-from gptlib.optimizers import create_optimizer
-from gptlib.resuming import load_training_state
-from gptlib.run_files import best_path, check_room, find_checkpoint, last_path, run_files, set_aside
 from gptlib.tokenizers import BPETokenizer, CharTokenizer, GPT2Tokenizer, SentencePieceTokenizer, WordTokenizer
+from gptlib.training.optim import create_optimizer
+from gptlib.training.resume import load_training_state
+from gptlib.training.run_files import check_room, run_files, set_aside
 
 TEXT = "the owl and the fox sat by the old mill, and the mill stood still; " * 20
 

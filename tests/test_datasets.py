@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, IterableDataset
 
 from gptlib.datasets import (
-    IGNORED,
-    BatchOrder,
+    IGNORE_INDEX,
+    BatchSampler,
     SlidingWindowDataset,
     batches_from,
     collate_padded,
@@ -166,7 +166,7 @@ def epoch_of(order):
 
 @given(options=ORDERS)
 def test_within_an_epoch_each_window_comes_once(options):
-    order = BatchOrder(**options)
+    order = BatchSampler(**options)
     n, size = options["n_windows"], options["batch_size"]
     for _ in range(3):
         batches = epoch_of(order)
@@ -187,7 +187,7 @@ def test_within_an_epoch_each_window_comes_once(options):
 
 @given(options=ORDERS, position=st.integers(0, 40))
 def test_beginning_anywhere_is_going_on(options, position):
-    uninterrupted, resumed, fresh = BatchOrder(**options), BatchOrder(**options), BatchOrder(**options)
+    uninterrupted, resumed, fresh = BatchSampler(**options), BatchSampler(**options), BatchSampler(**options)
     n = len(fresh)
     whole = [batch for _ in range(position // n + 3) for batch in epoch_of(uninterrupted)]
     list(islice(resumed, 1))  # a pass was begun before, and left
@@ -201,14 +201,14 @@ def test_beginning_anywhere_is_going_on(options, position):
 
 def test_epochs_and_seeds_differ():
     orders = {
-        (seed, epoch): tuple(BatchOrder(40, 4, seed=seed).windows(epoch)) for seed in (0, 1, 2) for epoch in range(4)
+        (seed, epoch): tuple(BatchSampler(40, 4, seed=seed).windows(epoch)) for seed in (0, 1, 2) for epoch in range(4)
     }
     assert len(set(orders.values())) == 12
     assert tuple(range(40)) not in orders.values()
 
 
 def test_every_order_is_as_likely_as_another():
-    order = BatchOrder(4, 1, seed=3)
+    order = BatchSampler(4, 1, seed=3)
     counts = {}
     for epoch in range(2400):
         permutation = tuple(order.windows(epoch).tolist())
@@ -230,8 +230,8 @@ def test_the_slices_of_all_ranks_make_the_global_batch(n_windows, batch_size, wo
     if n_windows < together:
         n_windows += together
     options = {"shuffle": shuffle, "drop_last": drop_last, "seed": 5}
-    alone = BatchOrder(n_windows, together, **options)
-    ranks = [BatchOrder(n_windows, batch_size, rank=r, world_size=world_size, **options) for r in range(world_size)]
+    alone = BatchSampler(n_windows, together, **options)
+    ranks = [BatchSampler(n_windows, batch_size, rank=r, world_size=world_size, **options) for r in range(world_size)]
     for order in (alone, *ranks):
         assert len(order) == len(alone)
         order.set_position(position)
@@ -251,7 +251,7 @@ def test_a_loaders_batches_are_the_datasets_windows(options):
     loader = create_dataloader(IDS, batch_size=4, context_length=5, **options)
     dataset = SlidingWindowDataset(IDS, 5, options.get("stride"))
     order_options = {name: value for name, value in options.items() if name != "stride"}
-    order = BatchOrder(len(dataset), 4, **order_options)
+    order = BatchSampler(len(dataset), 4, **order_options)
     for _ in range(2):  # two epochs
         expected = [tuple(map(torch.stack, zip(*(dataset[int(i)] for i in batch), strict=True))) for batch in order]
         batches = list(loader)
@@ -370,7 +370,7 @@ def test_items_are_padded_on_the_right(items, pad_id, max_length):
             "targets": torch.int64,
             "attention_mask": torch.bool,
         }
-    assert IGNORED == -100
+    assert IGNORE_INDEX == -100
 
 
 def test_padding_on_the_right_changes_no_real_logit(tiny_model):

@@ -14,9 +14,9 @@ import torch
 from torch.utils.data import IterableDataset
 from tqdm.auto import tqdm
 
+from gptlib.checkpoints import last_path
 from gptlib.datasets import create_dataloader
 from gptlib.model import GPTModel
-from gptlib.run_files import last_path
 from gptlib.tokenizers import CharTokenizer
 from gptlib.training import TrainingConfig, train
 
@@ -202,7 +202,7 @@ def killable_run(connection, folder, seed, at=None, emb_dim=32, hold=None):
     """
     torch.set_num_threads(1)
     tqdm.set_lock(threading.RLock())  # its own is shared between processes, and a killed one never gives it back
-    import gptlib.training as training
+    import gptlib.training.trainer as training
 
     out = Path(folder) / "gpt.pth"
     last = last_path(out)
@@ -231,11 +231,11 @@ def killable_run(connection, folder, seed, at=None, emb_dim=32, hold=None):
 def die_inside_a_write(connection, nth, position, suffix=""):
     """Let the nth file with that suffix that this process writes be its last: SIGKILL there."""
     import gptlib.checkpoints
-    import gptlib.files
-    import gptlib.history
+    import gptlib.training.history
+    import gptlib.utils.files
 
     state = {"files": 0, "name": "", "counts": False}
-    write_atomically, fsync, replace = gptlib.files.write_atomically, os.fsync, Path.replace
+    write_atomically, fsync, replace = gptlib.utils.files.write_atomically, os.fsync, Path.replace
 
     def end(where):
         connection.send(("inside", f"{state['name']} {where}"))
@@ -285,7 +285,7 @@ def die_inside_a_write(connection, nth, position, suffix=""):
             end("after the renaming")
         return result
 
-    gptlib.checkpoints.write_atomically = gptlib.history.write_atomically = breaking
+    gptlib.checkpoints.write_atomically = gptlib.training.history.write_atomically = breaking
     os.fsync, Path.replace = breaking_fsync, breaking_replace
 
 

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from gptlib.files import project_root, write_atomically
+from gptlib.utils.files import write_atomically
+from gptlib.utils.folders import project_root
 
 SEED = 6
 TRAINING, HELD_OUT = 900, 50  # entries of each mechanical task

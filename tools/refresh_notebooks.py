@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def make_home(home: Path) -> None:
     """What chapters read of a fresh clone, in another folder, with GPTLIB_HOME pointing at it."""
-    for folder in ("data", "model_weights", "configs", "bench/results"):
+    for folder in ("data", "model_weights", "configs", "bench/results", "workbook"):
         shutil.copytree(ROOT / folder, home / folder, ignore=ignore_untracked, dirs_exist_ok=True)
     (home / "notebooks").mkdir(exist_ok=True)
     os.environ["GPTLIB_HOME"] = str(home)
@@ -38,7 +38,8 @@ def ignore_untracked(folder: str, names: list[str]) -> list[str]:
         "LICENSE",
         "tales.pth",
     }
-    return [n for n in names if Path(folder).name in ("data", "model_weights") and n not in tracked]
+    named = [n for n in names if Path(folder).name in ("data", "model_weights") and n not in tracked]
+    return [*named, *(n for n in names if n == "__pycache__")]
 
 
 def clean(notebook: NotebookNode) -> None:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 import psutil
 import torch
 
-from gptlib.devices import BF16_PAYS, bf16_speedup, measured_flops, pick_device
-from gptlib.fast_attention import batched_pays
-from gptlib.files import project_root
-from gptlib.linear import fastest
-from gptlib.quantization import bf16_decoding_speedup
+from gptlib.generation.quantization import bf16_decoding_speedup
+from gptlib.ops.attention import batched_pays
+from gptlib.ops.devices import BF16_PAYS, bf16_speedup, measured_flops, pick_device
+from gptlib.ops.linear import fastest
 from gptlib.tokenizers import gpt2_vocabulary_source
+from gptlib.utils.folders import project_root
 
 USAGE = "gptlib doctor"
 
@@ -100,7 +100,7 @@ def check_speed() -> Iterator[Finding]:
 
 
 def check_ways() -> Iterator[Finding]:
-    """What the trials of gptlib/linear.py and fast_attention.py have picked on this machine."""
+    """What the trials of gptlib/ops/linear.py and attention.py have picked on this machine."""
     many, few = fastest(torch.float32), fastest(torch.float32, few=True)
     attention = "in batched products" if batched_pays(False) else "by the fused kernel"
     yield (

@@ -23,8 +23,9 @@ from gptlib.evaluation import (
     standard_error,
     text_loss,
 )
-from gptlib.files import project_root, write_json
-from gptlib.quantization import INFERENCE_PRECISIONS, with_precision
+from gptlib.generation.quantization import INFERENCE_PRECISIONS, with_precision
+from gptlib.utils.files import write_json
+from gptlib.utils.folders import project_root
 
 USAGE = "gptlib evaluate --load FILE [--data TEXT_OR_DIR] [--choices FILE.jsonl] [--continuations N] [OPTIONS]"
 

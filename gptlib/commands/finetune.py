@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from gptlib.checkpoints import Checkpoint, build_model, load_checkpoint
+from gptlib.checkpoints import Checkpoint, best_path, build_model, find_checkpoint, last_path, load_checkpoint
 from gptlib.commands.options import MODELS, add_shared
 from gptlib.commands.running import (
     draw_losses,
@@ -24,16 +24,16 @@ from gptlib.commands.running import (
     with_recipe_found,
     written_out,
 )
-from gptlib.files import project_root
-from gptlib.finetuning import exact_match, finetune
-from gptlib.history import History
 from gptlib.instructions import Instruction, Reading, find_template, read_instructions, split_entries
-from gptlib.lora import active_adapter, check_fits, lora_state
-from gptlib.lora_config import LoRAConfig
-from gptlib.lora_files import save_adapter
 from gptlib.model import GPTModel
-from gptlib.run_files import adapter_folder, best_path, find_checkpoint, last_path
+from gptlib.model.lora import active_adapter, check_fits, lora_state
+from gptlib.model.lora_config import LoRAConfig
 from gptlib.training import TrainingConfig
+from gptlib.training.finetuning import exact_match, finetune
+from gptlib.training.history import History
+from gptlib.training.run_files import adapter_folder
+from gptlib.utils.folders import project_root
+from gptlib.weights.adapters import save_adapter
 
 USAGE = "gptlib finetune --load FILE [--data FILE.json] [--lora] [--config FILE.yaml] [--out FILE.pth] [OPTIONS]"
 

@@ -5,7 +5,7 @@ import sys
 from gptlib.commands.options import add_shared
 from gptlib.commands.running import load_with_tokenizer
 from gptlib.generation import generate_text, stream
-from gptlib.quantization import INFERENCE_PRECISIONS, with_precision
+from gptlib.generation.quantization import INFERENCE_PRECISIONS, with_precision
 
 USAGE = 'gptlib generate [N] --load FILE --prompt "TEXT" [OPTIONS]'
 

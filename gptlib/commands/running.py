@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gptlib.checkpoints import Checkpoint
-from gptlib.devices import pick_device
-from gptlib.evaluation import perplexity
-from gptlib.files import project_root
-from gptlib.history import History
-from gptlib.resuming import load_training_state
-from gptlib.run_files import find_checkpoint
+from gptlib.checkpoints import Checkpoint, find_checkpoint
+from gptlib.loss import perplexity
+from gptlib.ops.devices import pick_device
+from gptlib.training.history import History
+from gptlib.training.resume import load_training_state
+from gptlib.utils.folders import project_root
 from gptlib.weights.loading import load_model
 
 

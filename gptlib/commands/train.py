@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
-from gptlib.checkpoints import load_checkpoint
+from gptlib.checkpoints import best_path, find_checkpoint, last_path, load_checkpoint
 from gptlib.commands.options import add_shared
 from gptlib.commands.running import (
     draw_losses,
@@ -26,13 +26,12 @@ from gptlib.commands.running import (
 )
 from gptlib.corpus import Corpus, load_corpus
 from gptlib.datasets import create_dataloader
-from gptlib.evaluation import evaluate_loss, perplexity
-from gptlib.files import project_root
 from gptlib.generation import generate_text
-from gptlib.history import History
+from gptlib.loss import evaluate_loss, perplexity
 from gptlib.model import GPT_CONFIG_SMALL, GPTConfig, GPTModel
-from gptlib.run_files import best_path, find_checkpoint, last_path
 from gptlib.training import TrainingConfig, train
+from gptlib.training.history import History
+from gptlib.utils.folders import project_root
 from gptlib.weights.loading import load_model
 
 USAGE = "gptlib train [--config FILE.yaml] [--data TEXT_OR_DIR] [--out FILE.pth] [OPTIONS]"

@@ -6,8 +6,9 @@ Both are about a megabyte or less, so they are handed around as bytes, whole.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gptlib.fetching import DownloadError, fetch
-from gptlib.files import project_root
+from gptlib.utils.download import fetch
+from gptlib.utils.errors import DownloadError
+from gptlib.utils.folders import project_root
 
 
 @dataclass(frozen=True)

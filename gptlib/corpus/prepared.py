@@ -10,8 +10,8 @@ import numpy as np
 from gptlib.corpus.encoding import AnyTokenizer, encode_stream, ready_tokenizer, token_dtype, trained_tokenizer
 from gptlib.corpus.reading import Texts, read_text
 from gptlib.corpus.splitting import RATIOS, Ratios, split_text
-from gptlib.files import read_json
 from gptlib.tokenizers import TOKENIZER_FILE, Tokenizer, load_tokenizer
+from gptlib.utils.files import read_json
 
 FORMAT = "gptlib-corpus-1"  # in meta.json; a change that old readers would misread raises the number
 META_FILE = "meta.json"

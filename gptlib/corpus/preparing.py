@@ -20,8 +20,8 @@ from gptlib.corpus.gutenberg import GutenbergStripper
 from gptlib.corpus.prepared import FILES, FORMAT, META_FILE, PARTS, read_meta
 from gptlib.corpus.reading import BLOCK, Source, Texts, find_sources, joined
 from gptlib.corpus.splitting import RATIOS, Ratios, Span, check_ratios, file_spans
-from gptlib.files import write_atomically, write_json
 from gptlib.tokenizers import TOKENIZER_FILE, Tokenizer
+from gptlib.utils.files import write_atomically, write_json
 
 
 def prepare_corpus(

@@ -14,7 +14,7 @@ from gptlib.corpus.asking import ask_yes_no
 from gptlib.corpus.gutenberg import GutenbergStripper
 from gptlib.corpus.reading import BLOCK, SPLIT_NAMES, Source, decoded, find_sources, joined
 from gptlib.corpus.splitting import PARTS, RATIOS, Ratios, Span, check_ratios, file_spans
-from gptlib.files import write_atomically
+from gptlib.utils.files import write_atomically
 
 
 def split_text_file(

@@ -7,7 +7,10 @@ from gptlib.evaluation.continuations import (
     judge_continuations,
     write_continuations,
 )
-from gptlib.evaluation.losses import (
+from gptlib.evaluation.memorisation import longest_overlap, share_found
+from gptlib.evaluation.texts import bleu, distinct, repetition
+from gptlib.evaluation.whole_text import TextLoss, lost_bytes, sliding_nats, text_loss
+from gptlib.loss import (
     Batch,
     batch_loss,
     evaluate_loss,
@@ -15,11 +18,8 @@ from gptlib.evaluation.losses import (
     inputs_and_targets,
     next_token_loss,
     perplexity,
+    token_losses,
 )
-from gptlib.evaluation.memorisation import longest_overlap, share_found
-from gptlib.evaluation.scoring import token_losses
-from gptlib.evaluation.texts import bleu, distinct, repetition
-from gptlib.evaluation.whole_text import TextLoss, lost_bytes, sliding_nats, text_loss
 
 __all__ = [
     "Batch",

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from gptlib.attention import KVCache
-from gptlib.checks import whole_number
 from gptlib.datasets import collate_padded
-from gptlib.evaluation.scoring import token_losses
 from gptlib.generation import check_tokenizer
+from gptlib.loss import token_losses
 from gptlib.model import GPTModel, eval_mode
+from gptlib.model.attention import KVCache
 from gptlib.tokenizers import Tokenizer
+from gptlib.utils.validation import whole_number
 
 
 @dataclass(frozen=True)

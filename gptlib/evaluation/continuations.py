@@ -6,12 +6,12 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from gptlib.checks import whole_number
 from gptlib.evaluation.memorisation import longest_overlap, share_found
 from gptlib.evaluation.texts import bleu, distinct, repetition, require_sacrebleu
 from gptlib.generation import generate_text
 from gptlib.model import GPTModel
 from gptlib.tokenizers import Tokenizer
+from gptlib.utils.validation import whole_number
 
 PROMPT, REFERENCE = 150, 200  # characters, about 27 and 36 English words
 _SLACK = 40  # characters that a piece may move to begin or end at a space

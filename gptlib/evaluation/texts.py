@@ -6,7 +6,7 @@ can be: read them together, and beside the same numbers of a person's text.
 
 from collections.abc import Hashable, Iterator, Sequence
 
-from gptlib.checks import whole_number
+from gptlib.utils.validation import whole_number
 
 
 def bleu(written: Sequence[str], references: Sequence[str]) -> float:

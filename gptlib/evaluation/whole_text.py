@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from gptlib.checks import whole_number
-from gptlib.datasets import IGNORED, collate_padded
-from gptlib.evaluation.losses import perplexity
-from gptlib.evaluation.scoring import token_losses
+from gptlib.datasets import IGNORE_INDEX, collate_padded
 from gptlib.generation import check_tokenizer
+from gptlib.loss import perplexity, token_losses
 from gptlib.model import GPTModel, eval_mode
 from gptlib.tokenizers import Tokenizer
 from gptlib.tokenizers.words import split_words
+from gptlib.utils.validation import whole_number
 
 Window = tuple[int, int, int]
 """(start, first, end): the model reads ids[start : end - 1], and of what comes next ids[first : end] is scored."""
@@ -143,7 +142,7 @@ def windows(n_ids: int, context_length: int, stride: int) -> Iterator[Window]:
 def _inputs_and_targets(ids: Tensor, window: Window) -> tuple[Tensor, Tensor]:
     start, first, end = window
     targets = ids[start + 1 : end].clone()
-    targets[: first - start - 1] = IGNORED
+    targets[: first - start - 1] = IGNORE_INDEX
     return ids[start : end - 1], targets
 
 

@@ -1,7 +1,7 @@
 """What an exercise is: code to write, a value to predict, or a choice to make. Declarations only, nothing runs here.
 
-A chapter's file is a list of these; `welcome.py` is a short example of it. A notebook shows an exercise in two cells:
-`statement_of(exercise)` as Markdown, and `exercise.cell` as code.
+A chapter's file is a list of these; `workbook/exercises/welcome.py` is a short example. A notebook shows an exercise in
+two cells: `statement_of(exercise)` as Markdown, and `exercise.cell` as code.
 """
 
 import json
@@ -10,12 +10,24 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 
 def call(candidate: Callable, *case: Any) -> Any:
     """How a candidate is run where an exercise says nothing else: it is called with the case as its arguments."""
     return candidate(*case)
+
+
+class Chapter(NamedTuple):
+    """A chapter's number, its title, and the name of both its file and its notebook (03_attention.ipynb)."""
+
+    number: int
+    title: str
+    module: str
+
+    @property
+    def notebook(self) -> str:
+        return f"{self.number:02}_{self.module}.ipynb"
 
 
 @dataclass(frozen=True)
@@ -120,7 +132,7 @@ class CodeExercise(Exercise):
 
     @property
     def solved_source(self) -> str:
-        return f"from {self.reference.__module__} import {self.reference.__name__} as {self.variable}"
+        return f'from gptlib.exercises import reference\n\n{self.variable} = reference("{self.name}")'
 
 
 @dataclass(frozen=True, kw_only=True)

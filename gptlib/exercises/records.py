@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gptlib.files import locked, read_json, write_json
+from gptlib.utils.files import read_json, write_json
+from gptlib.utils.locks import locked
 
 FORMAT = 1
 LONGEST_WAIT = 2.0  # seconds for another process's lock, which is held for milliseconds

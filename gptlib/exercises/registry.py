@@ -1,43 +1,55 @@
-"""Finds exercises: by name, and chapter by chapter. A chapter's file is imported when it is first needed."""
+"""Finds exercises: by name, and chapter by chapter, in the workbook's package `workbook.exercises`.
+
+The engine knows no exercise: what the chapters ask is content, which the library does not ship. A chapter's file is
+imported when it is first needed.
+"""
 
 import difflib
-from collections.abc import Iterator
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
 from importlib import import_module
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import Any
 
-from gptlib.exercises.declaring import Exercise
-
-
-class Chapter(NamedTuple):
-    """A chapter's number, its title, and the name of both its file here and its notebook (03_attention.ipynb)."""
-
-    number: int
-    title: str
-    module: str
-
-    @property
-    def notebook(self) -> str:
-        return f"{self.number:02}_{self.module}.ipynb"
+from gptlib.exercises.declaring import Chapter, CodeExercise, Exercise
+from gptlib.utils.folders import project_root
 
 
-CHAPTERS = (
-    Chapter(0, "Welcome", "welcome"),
-    Chapter(1, "Tokenizers", "tokenizers"),
-    Chapter(2, "Datasets", "datasets"),
-    Chapter(3, "Attention", "attention"),
-    Chapter(4, "The GPT model", "gpt_model"),
-    Chapter(5, "Training", "training"),
-    Chapter(6, "Generation", "generation"),
-    Chapter(7, "Pretrained weights", "pretrained_weights"),
-    Chapter(8, "Fine-tuning", "finetuning"),
-    Chapter(9, "Evaluation", "evaluation"),
-    Chapter(10, "Speed", "speed"),
-)
+def content() -> ModuleType:
+    """The package `workbook.exercises` of the workbook that is worked in.
+
+    A workbook's own package comes first, so that a copy of the workbook brings its own exercises.
+    Raises: ValueError where there is no workbook.
+    """
+    folder = project_root() / "workbook"
+    if "workbook" not in sys.modules and (folder / "__init__.py").is_file():
+        places = [str(folder)]
+        spec = importlib.util.spec_from_file_location(
+            "workbook", folder / "__init__.py", submodule_search_locations=places
+        )
+        package = importlib.util.module_from_spec(spec)
+        sys.modules["workbook"] = package
+        spec.loader.exec_module(package)
+    try:
+        return import_module("workbook.exercises")
+    except ModuleNotFoundError as error:
+        if error.name not in ("workbook", "workbook.exercises"):
+            raise
+        raise ValueError(
+            f"The exercises are in the workbook's folder, and '{project_root()}' has no folder workbook; start in the "
+            "workbook's folder, or set GPTLIB_HOME to it."
+        ) from None
+
+
+def chapters() -> tuple[Chapter, ...]:
+    """The chapters of the book, in its order."""
+    return content().CHAPTERS
 
 
 def exercises_of(chapter: Chapter) -> tuple[Exercise, ...]:
     """The chapter's exercises in its order; none where its file is not written yet."""
-    module = f"{__package__}.{chapter.module}"
+    module = f"{content().__name__}.{chapter.module}"
     try:
         return import_module(module).EXERCISES
     except ModuleNotFoundError as error:
@@ -48,14 +60,14 @@ def exercises_of(chapter: Chapter) -> tuple[Exercise, ...]:
 
 def all_exercises() -> Iterator[tuple[Chapter, Exercise]]:
     """Every exercise with its chapter, in the order of the book."""
-    for chapter in CHAPTERS:
+    for chapter in chapters():
         for exercise in exercises_of(chapter):
             yield chapter, exercise
 
 
 def written_chapters() -> list[Chapter]:
     """The chapters that have exercises."""
-    return [chapter for chapter in CHAPTERS if exercises_of(chapter)]
+    return [chapter for chapter in chapters() if exercises_of(chapter)]
 
 
 def chapter_numbered(number: Any) -> Chapter:
@@ -63,11 +75,11 @@ def chapter_numbered(number: Any) -> Chapter:
 
     Raises: ValueError where there is none.
     """
-    chapters = {chapter.number: chapter for chapter in written_chapters()}
-    if not isinstance(number, int) or number not in chapters:
-        numbers = ", ".join(str(n) for n in chapters)
+    written = {chapter.number: chapter for chapter in written_chapters()}
+    if not isinstance(number, int) or number not in written:
+        numbers = ", ".join(str(n) for n in written)
         raise ValueError(f"Chapter {number!r} has no exercises; the chapters that have are {numbers}.")
-    return chapters[number]
+    return written[number]
 
 
 def find(name: Any) -> tuple[Chapter, Exercise]:
@@ -86,3 +98,16 @@ def find(name: Any) -> tuple[Chapter, Exercise]:
     close = difflib.get_close_matches(name, [exercise.name for _, exercise in all_exercises()], n=3)
     meant = f"did you mean {' or '.join(map(repr, close))}?" if close else "`gptlib exercises` lists them all."
     raise ValueError(f"There is no exercise called {name!r}; {meant}")
+
+
+def reference(name: str) -> Callable[..., Any] | type:
+    """The function or class that the code exercise called `name` takes for right: what `solution` shows, to be used.
+
+    Raises: ValueError where there is no such exercise, or it asks for no code.
+    """
+    _, exercise = find(name)
+    if not isinstance(exercise, CodeExercise):
+        raise ValueError(
+            f"The exercise {name!r} asks for no code, so there is nothing to use; solution({name!r}) has its answer."
+        )
+    return exercise.reference

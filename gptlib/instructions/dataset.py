@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from gptlib.checks import whole_number
-from gptlib.datasets import IGNORED, BatchOrder, collate_padded, ignore_interrupts
+from gptlib.datasets import IGNORE_INDEX, BatchSampler, collate_padded, ignore_interrupts
 from gptlib.instructions.entries import Instruction
 from gptlib.instructions.templates import Template, find_template
 from gptlib.tokenizers import Tokenizer
+from gptlib.utils.validation import whole_number
 
 Example = tuple[np.ndarray, int]
 """The tokens of an entry, and how many of them are its prompt."""
@@ -97,7 +97,7 @@ class InstructionDataset(Dataset):
         window = self._windows[index]
         tokens = np.concatenate([tokens for tokens, _ in window]).astype(np.int64)
         learned = np.concatenate([np.arange(len(tokens)) >= n_prompt for tokens, n_prompt in window])
-        targets = np.where(learned[1:], tokens[1:], IGNORED)
+        targets = np.where(learned[1:], tokens[1:], IGNORE_INDEX)
         return torch.from_numpy(tokens[:-1]), torch.from_numpy(targets)
 
     def notes(self) -> list[str]:
@@ -125,13 +125,13 @@ def create_instruction_loader(
 ) -> DataLoader:
     """A DataLoader of padded batches: dicts with "inputs", "targets" and "attention_mask", (batch_size, T) each.
 
-    T is the longest of that batch. Which entries make it up is a function of (seed, epoch), see BatchOrder; to
+    T is the longest of that batch. Which entries make it up is a function of (seed, epoch), see BatchSampler; to
     measure a loss on all entries, turn shuffle and drop_last off. Raises ValueError where a size makes no sense.
     """
     return DataLoader(
         dataset,
         batch_size=None,  # the sampler's items are whole batches
-        sampler=BatchOrder(len(dataset), batch_size, shuffle=shuffle, drop_last=drop_last, seed=seed),
+        sampler=BatchSampler(len(dataset), batch_size, shuffle=shuffle, drop_last=drop_last, seed=seed),
         num_workers=num_workers,
         worker_init_fn=ignore_interrupts,
         generator=torch.Generator().manual_seed(seed),  # the global one is dropout's

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gptlib.checks import is_number, whole_number
 from gptlib.instructions.entries import Instruction
+from gptlib.utils.validation import is_number, whole_number
 
 
 def prompt_key(entry: Instruction) -> str:

@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
-from gptlib.checks import whole_number
 from gptlib.plots.base import BLUE, GREY, PALE, PALE_BLUE, PALE_GREY, in_style, new_panels
 from gptlib.plots.cells import as_grid, draw_cell
 from gptlib.plots.checks import as_array, as_matrices, as_matrix
 from gptlib.plots.labels import token_label
 from gptlib.plots.matrices import draw_heat_map, plot_matrices
+from gptlib.utils.validation import whole_number
 
 
 @in_style

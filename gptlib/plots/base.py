@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
-from gptlib.files import write_atomically
+from gptlib.utils.files import write_atomically
 
 INK = "#222222"
 DARK_ORANGE = "#A84600"  # ORANGE as text

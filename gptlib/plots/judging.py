@@ -9,11 +9,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.patches import Rectangle
 
-from gptlib.checks import whole_number
 from gptlib.plots.base import INK, in_style
 from gptlib.plots.checks import as_row, one_for_each
 from gptlib.plots.labels import Token, visible
 from gptlib.plots.tokens import laid_out, text_axes, write_token
+from gptlib.utils.validation import whole_number
 
 _SCALE = LinearSegmentedColormap.from_list("costs", colormaps["Oranges"](np.linspace(0.02, 0.55, 64)))  # ink on all
 

@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from gptlib.checks import whole_number
 from gptlib.plots.base import GREY, in_style, legend_beside, looks_of, new_axes, new_panels
 from gptlib.plots.checks import as_row
+from gptlib.utils.validation import whole_number
 
 Curve = Sequence[float] | tuple[Sequence[float], Sequence[float]]
 """Its ys alone, or a pair (xs, ys)."""

@@ -1,7 +1,7 @@
 """Losses and learning rates: of a run from its history, of several runs, of a sweep."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,14 +11,21 @@ from gptlib.plots.base import BLUE, DARK_ORANGE, GREEN, GREY, ORANGE, in_style, 
 from gptlib.plots.checks import as_row, one_for_each
 from gptlib.plots.lines import Curve, plot_lines
 
-if TYPE_CHECKING:
-    from gptlib.history import History
-
 LOSS = "loss (nats a token)"
 
 
+class RunHistory(Protocol):
+    """What is drawn of a run: `gptlib.training.history.History`, or anything that answers like it."""
+
+    step_losses: list[float]
+    best: dict[str, Any] | None
+
+    def __getitem__(self, column: str) -> list:
+        """A column of the evaluations, as "step" or "val_loss"."""
+
+
 @in_style
-def plot_losses(history: "History", ax: Axes | None = None, x: str = "step") -> Axes:
+def plot_losses(history: RunHistory, ax: Axes | None = None, x: str = "step") -> Axes:
     """Training and validation loss, in nats a token, against "step", "tokens" or "seconds"; batch losses behind them.
 
     The lowest validation loss is marked, since the weights of that step are the ones that are kept.
@@ -54,7 +61,7 @@ def plot_losses(history: "History", ax: Axes | None = None, x: str = "step") -> 
 
 
 @in_style
-def plot_learning_rate(history: "History", ax: Axes | None = None) -> Axes:
+def plot_learning_rate(history: RunHistory, ax: Axes | None = None) -> Axes:
     """The learning rate at each evaluation of a run."""
     ax = new_axes(ax)
     ax.plot(history["step"], history["learning_rate"], color=GREEN, marker="o", markersize=3)
@@ -110,7 +117,7 @@ class LiveLosses:
     def __init__(self):
         self.handle = None
 
-    def __call__(self, history: "History") -> None:
+    def __call__(self, history: RunHistory) -> None:
         from IPython.display import display
 
         figure = plot_losses(history).figure

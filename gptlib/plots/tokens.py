@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 
-from gptlib.checks import whole_number
 from gptlib.plots.base import in_style, new_axes
 from gptlib.plots.labels import MONO, Token, visible
+from gptlib.utils.validation import whole_number
 
 LIGHT_BLUE, LIGHT_ORANGE, DARK = "#BBDDF2", "#F8DDB4", "#333333"  # of boxes; apart in lightness too
 _POINTS = 9

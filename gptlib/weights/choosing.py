@@ -14,16 +14,17 @@ from urllib.parse import urlsplit
 import torch
 import torch.nn.functional as F
 
-from gptlib.checkpoints import Checkpoint, CheckpointError, empty_model
-from gptlib.files import project_root
+from gptlib.checkpoints import Checkpoint, empty_model
 from gptlib.model import GPT2_CONFIGS, GPTModel
 from gptlib.tokenizers import Tokenizer
+from gptlib.utils.errors import CheckpointError, DownloadError
+from gptlib.utils.folders import project_root
 from gptlib.weights.building import as_device, as_dtype
-from gptlib.weights.download import DATA_BYTES, DownloadError
+from gptlib.weights.download import DATA_BYTES
 from gptlib.weights.huggingface import load_hf_gpt2
 from gptlib.weights.loading import gpt2_tokenizer_for, load_model
 from gptlib.weights.openai import load_openai_gpt2
-from gptlib.weights.safetensors_files import SINGLE
+from gptlib.weights.safetensors import SINGLE
 from gptlib.weights.sizes import REPOSITORIES, SELECTIONS, find_size
 
 CUSTOM = "custom"

@@ -3,10 +3,11 @@
 import warnings
 from pathlib import Path
 
-from gptlib.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
-from gptlib.files import read_json, write_json
+from gptlib.checkpoints import load_checkpoint, save_checkpoint
 from gptlib.model import GPTModel
 from gptlib.tokenizers import GPT2Tokenizer
+from gptlib.utils.errors import CheckpointError
+from gptlib.utils.files import read_json, write_json
 
 CONVERTED = "converted.pth"
 

@@ -9,9 +9,10 @@ import json
 import os
 from pathlib import Path
 
-from gptlib.fetching import PATIENCE, DownloadError, Patience, ensure_room, fetch
-from gptlib.files import project_root
-from gptlib.model_config import GPT2_CONFIGS
+from gptlib.model.config import GPT2_CONFIGS
+from gptlib.utils.download import PATIENCE, Patience, ensure_room, fetch
+from gptlib.utils.errors import DownloadError
+from gptlib.utils.folders import project_root
 from gptlib.weights.sizes import check_size
 
 __all__ = ["DownloadError", "fetch", "fetch_openai_files"]

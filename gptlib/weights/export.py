@@ -15,17 +15,18 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from gptlib.checkpoints import CheckpointError
-from gptlib.files import locked, read_json, write_atomically, write_json
-from gptlib.lora import adapters_of, merged_copy
 from gptlib.model import GPTModel
+from gptlib.model.lora import adapters_of, merged_copy
 from gptlib.tokenizers import Tokenizer
 from gptlib.tokenizers.load import TOKENIZER_FILE
+from gptlib.utils.errors import CheckpointError
+from gptlib.utils.files import read_json, write_atomically, write_json
+from gptlib.utils.locks import locked
 from gptlib.weights.huggingface import DTYPES, NUMBERS
 from gptlib.weights.loading import load_model
 from gptlib.weights.model_card import is_edited, known_of, model_card
 from gptlib.weights.names import HEAD, parameter_names
-from gptlib.weights.safetensors_files import SINGLE
+from gptlib.weights.safetensors import SINGLE
 from gptlib.weights.tokenizer_files import tokenizer_files
 
 CARD = "README.md"

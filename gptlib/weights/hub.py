@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from gptlib.weights.download import DownloadError
-from gptlib.weights.names import shortened
-from gptlib.weights.safetensors_files import INDEX, SINGLE, read_weight_map
+from gptlib.utils.errors import DownloadError
+from gptlib.utils.text import shorten
+from gptlib.weights.safetensors import INDEX, SINGLE, read_weight_map
 
 CONFIG = "config.json"
 _PATIENCE = 10  # seconds until the server must have said something
@@ -66,7 +66,7 @@ def _knock(repository: str) -> None:
 def _unreachable(repository: str, file: str, error: Exception) -> DownloadError:
     return DownloadError(
         f"'{file}' of '{repository}' is not in Hugging Face's cache, and its server can't be reached "
-        f"({shortened(error)}); go online once (a proxy goes into HTTPS_PROXY, a mirror into HF_ENDPOINT), or give a "
+        f"({shorten(error)}); go online once (a proxy goes into HTTPS_PROXY, a mirror into HF_ENDPOINT), or give a "
         f"folder with {CONFIG} and {SINGLE}."
     )
 
@@ -92,6 +92,6 @@ def _fetch(repository: str, file: str, revision: str | None = None, optional: bo
         ) from None
     except Exception as error:  # whatever the server or the disk does
         raise DownloadError(
-            f"'{file}' of '{repository}' could not be downloaded ({shortened(error)}); try again, or give a folder "
+            f"'{file}' of '{repository}' could not be downloaded ({shorten(error)}); try again, or give a folder "
             f"with {CONFIG} and {SINGLE}."
         ) from None

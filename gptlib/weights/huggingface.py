@@ -10,13 +10,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gptlib.checkpoints import CheckpointError, empty_model
-from gptlib.files import read_json
+from gptlib.checkpoints import empty_model
 from gptlib.model import GPTConfig, GPTModel
+from gptlib.utils.errors import CheckpointError
+from gptlib.utils.files import read_json
+from gptlib.utils.text import shorten
 from gptlib.weights.building import as_device, as_dtype, checked_config, fill
 from gptlib.weights.hub import hub_folder
-from gptlib.weights.names import HEAD, OUTER, Name, check_tensors, our_shapes, parameter_names, shortened
-from gptlib.weights.safetensors_files import REMEDY, Stored, TensorReader, find_tensors
+from gptlib.weights.names import HEAD, OUTER, Name, check_tensors, our_shapes, parameter_names
+from gptlib.weights.safetensors import REMEDY, Stored, TensorReader, find_tensors
 from gptlib.weights.sizes import REPOSITORIES, find_folder, find_size, sizes_in_words
 
 NUMBERS = {
@@ -109,21 +111,21 @@ def read_config(path: Path) -> GPTConfig:
     try:
         config = read_json(path, "config")
     except ValueError as error:
-        raise CheckpointError(f"{shortened(error, 200)}; {REMEDY}.") from None
+        raise CheckpointError(f"{shorten(error, 200)}; {REMEDY}.") from None
     if not isinstance(config, dict) or config.get("model_type") != "gpt2":
         kind = config.get("model_type") if isinstance(config, dict) else None
-        raise CheckpointError(f"'{path}' is of a model of type {shortened(repr(kind))}, and gptlib loads 'gpt2' only.")
+        raise CheckpointError(f"'{path}' is of a model of type {shorten(repr(kind))}, and gptlib loads 'gpt2' only.")
     width = config.get("n_embd", DEFAULTS["n_embd"])
     fixed = FIXED | {"n_inner": (None, 4 * width if isinstance(width, int) else None)}
     for setting, possible in fixed.items():
         if config.get(setting, possible[0]) not in possible:
             raise CheckpointError(
-                f"'{path}' has {setting}={shortened(repr(config[setting]))}, and gptlib's GPT-2 can do "
+                f"'{path}' has {setting}={shorten(repr(config[setting]))}, and gptlib's GPT-2 can do "
                 f"{possible[-1]!r} only; use transformers for this model."
             )
     tied = config.get("tie_word_embeddings", True)
     if not isinstance(tied, bool):
-        raise CheckpointError(f"'{path}' has tie_word_embeddings={shortened(repr(tied))}, not true or false; {REMEDY}.")
+        raise CheckpointError(f"'{path}' has tie_word_embeddings={shorten(repr(tied))}, not true or false; {REMEDY}.")
     drop_rate = config.get("resid_pdrop", 0.1)
     return checked_config(f"'{path}'", DEFAULTS | config, NUMBERS, weight_tying=tied, drop_rate=drop_rate)
 
@@ -137,12 +139,12 @@ def _named(folder: Path, stored: list[Stored]) -> dict[str, Stored]:
             continue
         if name in found:
             raise CheckpointError(
-                f"'{folder}' has '{shortened(tensor.name)}' and '{shortened(found[name].name)}', which are one tensor; "
+                f"'{folder}' has '{shorten(tensor.name)}' and '{shorten(found[name].name)}', which are one tensor; "
                 f"{REMEDY}."
             )
         if tensor.dtype not in DTYPES:
             raise CheckpointError(
-                f"'{folder}' has '{shortened(tensor.name)}' as {shortened(tensor.dtype)}, and gptlib reads "
+                f"'{folder}' has '{shorten(tensor.name)}' as {shorten(tensor.dtype)}, and gptlib reads "
                 f"{', '.join(DTYPES)}; use a copy that is not quantized."
             )
         found[name] = tensor

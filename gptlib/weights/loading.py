@@ -4,12 +4,12 @@ from pathlib import Path
 
 import torch
 
-from gptlib.checkpoints import Checkpoint, load_checkpoint
-from gptlib.files import project_root, read_json
+from gptlib.checkpoints import Checkpoint, find_checkpoint, load_checkpoint
 from gptlib.model import GPTModel
-from gptlib.run_files import find_checkpoint
 from gptlib.tokenizers import GPT2Tokenizer, Tokenizer, load_tokenizer
 from gptlib.tokenizers.load import TOKENIZER_FILE
+from gptlib.utils.files import read_json
+from gptlib.utils.folders import project_root
 from gptlib.weights.building import as_device, as_dtype
 from gptlib.weights.converted import CONVERTED
 from gptlib.weights.huggingface import load_hf_gpt2

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from gptlib.checkpoints import find_checkpoint, last_path
 from gptlib.model import GPT2_CONFIGS, GPTConfig, GPTModel
-from gptlib.run_files import find_checkpoint, last_path
 from gptlib.weights.sizes import find_size
 
 _MARK = re.compile(r"<!-- draft ([0-9a-f]{16}) by gptlib export:[^\n]*-->\n")

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from gptlib.checkpoints import CheckpointError
 from gptlib.model import GPTConfig
+from gptlib.utils.errors import CheckpointError
+from gptlib.utils.text import shorten
 
 Shape = tuple[int, ...]
 
@@ -103,7 +104,7 @@ def check_tensors(where: str, found: dict[str, Shape], expected: dict[str, Shape
     if surplus := [name for name in found if name not in expected]:
         more = f" and {len(surplus) - 1} more" if len(surplus) > 1 else ""
         raise CheckpointError(
-            f"{where} has a tensor '{shortened(surplus[0])}'{more} that a GPT-2 of its configuration has no place for; "
+            f"{where} has a tensor '{shorten(surplus[0])}'{more} that a GPT-2 of its configuration has no place for; "
             f"{remedy}."
         )
     for name, shape in expected.items():
@@ -112,9 +113,3 @@ def check_tensors(where: str, found: dict[str, Shape], expected: dict[str, Shape
                 f"{where} has the tensor '{name}' in the shape {tuple(found[name])}, and its configuration asks for "
                 f"{shape}; {remedy}."
             )
-
-
-def shortened(text: object, length: int = 120) -> str:
-    """A text from elsewhere in one line of bounded length, without a full stop."""
-    text = " ".join(str(text).split()).rstrip(".")
-    return text if len(text) <= length else f"{text[:length]} …"

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 
 from gptlib.checkpoints import empty_model
-from gptlib.files import project_root, read_json
 from gptlib.model import GPTModel
+from gptlib.utils.files import read_json
+from gptlib.utils.folders import project_root
 from gptlib.weights.building import as_device, as_dtype, fill
 from gptlib.weights.converted import fingerprint, keep_converted, load_converted
 from gptlib.weights.download import fetch_openai_files
 from gptlib.weights.names import Name, parameter_names
-from gptlib.weights.openai_files import read_hparams, read_variables
 from gptlib.weights.sizes import check_size, find_folder, find_size
+from gptlib.weights.tensorflow import read_hparams, read_variables
 
 
 def load_openai_gpt2(

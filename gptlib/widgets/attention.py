@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from gptlib.checks import whole_number
 from gptlib.generation import encode_prompts
 from gptlib.model import GPTModel, eval_mode
 from gptlib.tokenizers import Tokenizer
+from gptlib.utils.validation import whole_number
 from gptlib.widgets.base import Explorer, check_model, check_text, control, row
 from gptlib.widgets.drawing import Picture, token_label
 from gptlib.widgets.heads import draw_head

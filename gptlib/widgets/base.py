@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from gptlib.generation import check_tokenizer
-from gptlib.model_config import GPTConfig
+from gptlib.model.config import GPTConfig
 from gptlib.tokenizers import Tokenizer
 from gptlib.widgets.drawing import Picture, element, sentence
 

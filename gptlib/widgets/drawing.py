@@ -66,10 +66,10 @@ def token_label(token: bytes, longest: int = 24) -> str:
     label = "".join(pieces) or "(empty)"
     if unicodedata.combining(label[:1] or " "):
         label = "◌" + label  # an accent needs something to stand on
-    return shortened(label, longest)
+    return shorten(label, longest)
 
 
-def shortened(text: str, longest: int) -> str:
+def shorten(text: str, longest: int) -> str:
     """`text`, cut to `longest` columns where it has more. Example: "abcdef", 4 -> "abc…" """
     most = 3 * longest  # characters; a heap of accents takes no column, and goes through the line above
     if n_cells(text) <= longest and len(text) <= most:

@@ -17,7 +17,7 @@ from gptlib.widgets.drawing import (
     label,
     lines_of,
     mono_width,
-    shortened,
+    shorten,
     tint,
     wrapped,
 )
@@ -72,7 +72,7 @@ def draw_row(row: list[float], labels: list[str], query: int, top: float) -> tup
 def draw_heat_map(weights: Weights, labels: list[str], query: int, top: float) -> tuple[list[str], float]:
     """A cell for each weight, dark where it is large; with the number in it where there is room."""
     T = len(labels)
-    labels = [shortened(text, LABEL) for text in labels]
+    labels = [shorten(text, LABEL) for text in labels]
     longest = max(mono_width(text, 12) for text in labels)
     left = MARGIN + longest + 8
     cell = min(LARGEST_CELL, (WIDTH - MARGIN - left - longest / 2) / T)

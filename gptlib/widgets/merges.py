@@ -4,12 +4,12 @@ from collections import Counter
 from itertools import pairwise
 from typing import NamedTuple
 
-from gptlib.checks import whole_number
 from gptlib.plots.base import BLUE, DARK_ORANGE, GREY
 from gptlib.tokenizers.base import repair_surrogates
 from gptlib.tokenizers.bpe import token_table
 from gptlib.tokenizers.merging import N_BYTES, Pair, PairIndex, learn_merges, merge_all
 from gptlib.tokenizers.splitting import split_chunks
+from gptlib.utils.validation import whole_number
 from gptlib.widgets.base import Explorer, check_text, control, row
 from gptlib.widgets.drawing import (
     MARGIN,
@@ -23,7 +23,7 @@ from gptlib.widgets.drawing import (
     label,
     mono_width,
     sentence,
-    shortened,
+    shorten,
     tint,
     token_label,
     wrapped,
@@ -211,7 +211,7 @@ def draw_table(merges: Merges, k: int, top: float) -> tuple[list[str], float]:
     for i in range(first, k):
         x = MARGIN + (i - first) // ROWS_OF_TABLE * column
         y = top + 22 + (i - first) % ROWS_OF_TABLE * 19
-        left, right, new = (shortened(merges.label(t), LABEL_IN_TABLE) for t in (*merges.pairs[i], N_BYTES + i))
+        left, right, new = (shorten(merges.label(t), LABEL_IN_TABLE) for t in (*merges.pairs[i], N_BYTES + i))
         parts.append(label(x, y, f"{N_BYTES + i}", 12, mono=True, fill=QUIET))
         weight = {"font_weight": "bold"} if i == k - 1 else {}
         parts.append(label(x + 36, y, f"{left} + {right} → {new}", 12, mono=True, **weight))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gptlib.checkpoints import load_checkpoint
 from gptlib.evaluation import ChoiceScores, Question, read_questions, score_choices, standard_error
 from gptlib.evaluation.choices import encode_question
-from gptlib.quantization import with_precision
+from gptlib.generation.quantization import with_precision
 from gptlib.tokenizers import CharTokenizer
 
 DATA = Path(__file__).resolve().parents[2] / "data"

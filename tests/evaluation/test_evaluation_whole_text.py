@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gptlib.evaluation import TextLoss, lost_bytes, scoring, sliding_nats, text_loss, whole_text
+from gptlib import loss as loss_module
+from gptlib.evaluation import TextLoss, lost_bytes, sliding_nats, text_loss, whole_text
+from gptlib.generation.quantization import with_precision
 from gptlib.model import GPTModel
-from gptlib.quantization import with_precision
 from gptlib.tokenizers import BPETokenizer, CharTokenizer, WordTokenizer
 
 IDS = torch.randint(61, (150,), generator=torch.Generator().manual_seed(5)).tolist()
@@ -176,7 +177,7 @@ def test_dropout_is_off_meanwhile_and_on_again(make_model):
 
 
 def test_only_what_is_scored_gets_logits_and_never_all_at_once(tiny_model, monkeypatch):
-    monkeypatch.setattr(scoring, "MANY_LOGITS", 10 * 61)
+    monkeypatch.setattr(loss_module, "MANY_LOGITS", 10 * 61)
     whole = sliding_nats(tiny_model, IDS, stride=4)
     seen = []
     hook = tiny_model.output_head.register_forward_hook(lambda module, inputs, out: seen.append(out.numel() // 61))

@@ -21,9 +21,9 @@ def add_chapter(monkeypatch):
     """add_chapter(*exercises) makes them chapter 90, the only one of the book."""
 
     def add(*exercises):
-        module = ModuleType("gptlib.exercises.toys")
+        module = ModuleType("workbook.exercises.toys")
         module.EXERCISES = exercises
         monkeypatch.setitem(sys.modules, module.__name__, module)
-        monkeypatch.setattr(registry, "CHAPTERS", (registry.Chapter(90, "Toys", "toys"),))
+        monkeypatch.setattr(registry.content(), "CHAPTERS", (registry.Chapter(90, "Toys", "toys"),))
 
     return add

@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptlib.evaluation import Question, TextLoss, bleu, longest_overlap, score_choices, standard_error, text_loss
-from gptlib.exercises.evaluation import (
+from gptlib.exercises.judging import judge
+from gptlib.exercises.registry import find
+from gptlib.tokenizers import CharTokenizer, train_tokenizer
+from workbook.exercises.evaluation import (
     bits_per_byte,
     charged_bits,
     clipped_precision,
@@ -17,9 +20,6 @@ from gptlib.exercises.evaluation import (
     pick_endings,
     questions_needed,
 )
-from gptlib.exercises.judging import judge
-from gptlib.exercises.registry import find
-from gptlib.tokenizers import CharTokenizer, train_tokenizer
 
 LISTS = st.lists(st.sampled_from("ab\n"), max_size=9)
 

@@ -31,7 +31,7 @@ def each(exercises: list[Exercise]):
 def chapter_names(exercise: Exercise) -> dict:
     """What a cell of the exercise's chapter can be expected to have imported."""
     chapter, _ = find(exercise.name)
-    return vars(import_module(f"gptlib.exercises.{chapter.module}"))
+    return vars(import_module(f"workbook.exercises.{chapter.module}"))
 
 
 def run_cell(source: str, exercise: Exercise):

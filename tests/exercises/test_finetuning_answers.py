@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from gptlib.exercises.finetuning import (
+from gptlib.exercises.judging import judge
+from gptlib.exercises.registry import find
+from gptlib.instructions import Instruction, InstructionDataset
+from gptlib.lora import LoRAConfig, add_lora, trainable_parameters
+from gptlib.model.lora import lora_layers
+from gptlib.tokenizers import BPETokenizer
+from workbook.exercises.finetuning import (
     answer_targets,
     count_lora,
     fill_rows,
@@ -13,11 +19,6 @@ from gptlib.exercises.finetuning import (
     low_rank,
     merge_lora,
 )
-from gptlib.exercises.judging import judge
-from gptlib.exercises.registry import find
-from gptlib.instructions import Instruction, InstructionDataset
-from gptlib.lora import LoRAConfig, add_lora, lora_layers, trainable_parameters
-from gptlib.tokenizers import BPETokenizer
 
 
 def template_in_pieces(instruction, given, output):

@@ -8,10 +8,10 @@ import nbformat
 import pytest
 
 from gptlib.exercises.core import statement_of
-from gptlib.exercises.registry import CHAPTERS, all_exercises, exercises_of
+from gptlib.exercises.registry import all_exercises, chapters, exercises_of
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
-WRITTEN = [chapter for chapter in CHAPTERS if (NOTEBOOKS / chapter.notebook).exists() and exercises_of(chapter)]
+WRITTEN = [chapter for chapter in chapters() if (NOTEBOOKS / chapter.notebook).exists() and exercises_of(chapter)]
 EXERCISES = [(chapter, exercise) for chapter in WRITTEN for exercise in exercises_of(chapter)]
 CHECK = re.compile(r"^\s*check\(\s*(['\"])(.*?)\1", re.MULTILINE)
 

@@ -7,15 +7,15 @@ import torch
 
 from gptlib.exercises.judging import judge
 from gptlib.exercises.registry import find
-from gptlib.exercises.speed import (
+from gptlib.generation.quantization import QuantizedLinear
+from gptlib.ops.benchmark import Roofline
+from workbook.exercises.speed import (
     decoding_bytes,
     model_flops_utilization,
     positions_computed,
     quantize_rows,
     slower_limit,
 )
-from gptlib.measuring import Roofline
-from gptlib.quantization import QuantizedLinear
 
 
 def intensity_of_tensors(rows, k, n, size):

@@ -8,7 +8,7 @@ import torch
 from gptlib.evaluation import next_token_loss
 from gptlib.exercises.judging import judge
 from gptlib.exercises.registry import find
-from gptlib.exercises.training import clip_gradients, cross_entropy_by_hand, training_step
+from workbook.exercises.training import clip_gradients, cross_entropy_by_hand, training_step
 
 
 def cross_entropy_in_a_loop(logits, targets):

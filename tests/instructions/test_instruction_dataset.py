@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptlib.datasets import IGNORED
+from gptlib.datasets import IGNORE_INDEX
 from gptlib.instructions import TEMPLATES, Instruction, InstructionDataset, create_instruction_loader
 from gptlib.tokenizers import BPETokenizer, CharTokenizer, WordTokenizer, load_tokenizer
 from gptlib.training import TrainingConfig, train
@@ -47,10 +47,10 @@ def test_masks_token_by_token(template, context_length):
 
 def test_the_prompt_is_given_and_the_answer_learned():
     inputs, targets = InstructionDataset(ENTRIES[:1], BPE, 64, "chat")[0]
-    learned = [token for token in targets.tolist() if token != IGNORED]
+    learned = [token for token in targets.tolist() if token != IGNORE_INDEX]
     assert BPE.decode(learned) == " the hen<|endoftext|>"
     assert BPE.decode(inputs.tolist()) == "User: Say it.\nAssistant: the hen"
-    assert targets.tolist().count(IGNORED) == len(BPE.encode("User: Say it.\nAssistant:")) - 1
+    assert targets.tolist().count(IGNORE_INDEX) == len(BPE.encode("User: Say it.\nAssistant:")) - 1
 
 
 def test_an_end_of_text_written_in_an_entry_is_plain_text():
@@ -66,7 +66,7 @@ def test_of_the_padding_nothing_is_learned_but_of_each_answer_its_first_end():
     assert batch["inputs"].shape == batch["targets"].shape == (3, max(lengths))
     for row, n in enumerate(lengths):
         assert (batch["inputs"][row, n:] == EOS).all()
-        assert (batch["targets"][row, n:] == IGNORED).all()
+        assert (batch["targets"][row, n:] == IGNORE_INDEX).all()
         assert batch["attention_mask"][row].tolist() == [True] * n + [False] * (max(lengths) - n)
     assert (batch["targets"] == EOS).sum(dim=1).tolist() == [1, 1, 1]
 
@@ -74,7 +74,7 @@ def test_of_the_padding_nothing_is_learned_but_of_each_answer_its_first_end():
 @given(entries=SOME, context_length=st.integers(1, 60), template=st.sampled_from(list(TEMPLATES)))
 def test_what_is_too_long_is_cut_or_left_out_and_told(entries, context_length, template):
     wholes = [slow_item(entry, template, 10**6) for entry in entries]
-    n_prompts = [targets.count(IGNORED) + 1 for _, targets in wholes]
+    n_prompts = [targets.count(IGNORE_INDEX) + 1 for _, targets in wholes]
     kept = [i for i, n in enumerate(n_prompts) if n <= context_length]
     if not kept:
         with pytest.raises(
@@ -89,7 +89,7 @@ def test_what_is_too_long_is_cut_or_left_out_and_told(entries, context_length, t
     for item, i in enumerate(kept):
         inputs, targets = (tokens.tolist() for tokens in dataset[item])
         assert (inputs, targets) == tuple(tokens[:context_length] for tokens in wholes[i])
-        assert any(target != IGNORED for target in targets), "an item from which nothing is learned"
+        assert any(target != IGNORE_INDEX for target in targets), "an item from which nothing is learned"
         assert (EOS in targets) == (i not in dataset.cut), "a cut answer does not end"
     notes = " ".join(dataset.notes())
     assert ("left out" in notes) == bool(dataset.left_out)
@@ -125,7 +125,7 @@ def test_packing_loses_nothing(entries, context_length):
     assert (packed.cut, packed.left_out) == (apart.cut, apart.left_out)
 
     def learned(dataset):
-        return [token for i in range(len(dataset)) for token in dataset[i][1].tolist() if token != IGNORED]
+        return [token for i in range(len(dataset)) for token in dataset[i][1].tolist() if token != IGNORE_INDEX]
 
     def tokens(dataset):  # of each window the inputs, and the last token, which is a target only
         return [t for i in range(len(dataset)) for t in [*dataset[i][0].tolist(), int(dataset[i][1][-1])]]
@@ -152,7 +152,7 @@ def test_a_packed_window_does_not_learn_the_next_prompt():
     first_end = inputs.tolist().index(EOS)
     second_prompt = len(BPE.encode("User: Say it: the hat\nAssistant:"))
     assert targets[first_end - 1] == EOS
-    assert (targets[first_end : first_end + second_prompt] == IGNORED).all()
+    assert (targets[first_end : first_end + second_prompt] == IGNORE_INDEX).all()
     assert targets[first_end + second_prompt] == BPE.encode(" the hat")[0]
 
 
@@ -165,7 +165,7 @@ def test_an_epoch_is_every_entry_once_in_an_order_of_seed_and_epoch():
         return [[batch["targets"].tolist() for batch in loader] for _ in range(2)]
 
     def answers(epoch):
-        return sorted(sum(token != IGNORED for token in row) for batch in epoch for row in batch)
+        return sorted(sum(token != IGNORE_INDEX for token in row) for batch in epoch for row in batch)
 
     first, second = epochs(1, drop_last=False)
     assert answers(first) == answers(second) == sorted(len(BPE.encode(" " + e.output)) + 1 for e in entries)
@@ -189,7 +189,7 @@ def test_a_model_learns_the_answers_with_the_loop_of_everything_else(make_model)
     for i in range(3):
         inputs, targets = dataset[i]
         likeliest = model(inputs[None])[0].argmax(dim=-1)
-        assert likeliest[targets != IGNORED].tolist() == targets[targets != IGNORED].tolist()
+        assert likeliest[targets != IGNORE_INDEX].tolist() == targets[targets != IGNORE_INDEX].tolist()
 
 
 def test_tokenizers_without_an_end_are_refused_in_a_sentence():

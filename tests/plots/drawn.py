@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib import colors
 from matplotlib.patches import Rectangle
 
-from gptlib.history import History
+from gptlib.training.history import History
 
 
 def lines(ax):

@@ -15,7 +15,7 @@ from training_helpers import (
     weights,
 )
 
-import gptlib.training
+import gptlib.training.trainer
 from gptlib.checkpoints import load_checkpoint
 from gptlib.training import train
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture
 def known_peak(monkeypatch):
     """fp16's peak is slow to measure on a CPU that does not compute in it."""
-    monkeypatch.setattr(gptlib.training, "peak_flops", lambda device, precision: 1e12)
+    monkeypatch.setattr(gptlib.training.trainer, "peak_flops", lambda device, precision: 1e12)
 
 
 @pytest.mark.usefixtures("known_peak")
@@ -84,13 +84,13 @@ def test_a_step_that_overflows_in_fp16_is_skipped_and_the_run_goes_on():
 
 
 def test_auto_is_decided_once_and_kept_on_resuming(tmp_path, monkeypatch, capsys):
-    import gptlib.devices
+    import gptlib.ops.devices
 
-    monkeypatch.setattr(gptlib.devices, "bf16_speedup", lambda *_: 9.0)
+    monkeypatch.setattr(gptlib.ops.devices, "bf16_speedup", lambda *_: 9.0)
     half = tiny_model()
     At(half, 2, interrupt)
     quietly(half, cfg=config(precision="auto"), out=tmp_path / "gpt.pth")
-    monkeypatch.setattr(gptlib.devices, "bf16_speedup", lambda *_: 0.1)  # another moment, another measurement
+    monkeypatch.setattr(gptlib.ops.devices, "bf16_speedup", lambda *_: 0.1)  # another moment, another measurement
     model, dtypes = tiny_model(), set()
     model.blocks[0].attention.c_attn.register_forward_hook(lambda m, i, out: dtypes.add(out.dtype))
     train(model, train_loader(), None, config(precision="auto"), resume=tmp_path / "gpt.last.pth")

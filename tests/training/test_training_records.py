@@ -33,13 +33,13 @@ from training_helpers import (
     without_clock,
 )
 
-import gptlib.training
+import gptlib.training.trainer
 from gptlib.checkpoints import CheckpointError, load_checkpoint
 from gptlib.evaluation import evaluate_loss
-from gptlib.history import COLUMNS
-from gptlib.run_files import run_files
 from gptlib.tokenizers import CharTokenizer
 from gptlib.training import train
+from gptlib.training.history import COLUMNS
+from gptlib.training.run_files import run_files
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -86,13 +86,13 @@ def test_every_row_once_in_order_with_plausible_numbers(tmp_path):
 
 
 def test_mfu_is_the_share_of_the_peak_that_the_model_reaches(monkeypatch):
-    monkeypatch.setattr(gptlib.training, "peak_flops", lambda device, precision: 1e12)
+    monkeypatch.setattr(gptlib.training.trainer, "peak_flops", lambda device, precision: 1e12)
     row = quietly(tiny_model()).rows[-1]
     c = SimpleNamespace(**SHAPE)
     matrices = c.n_layers * 12 * c.emb_dim**2 + c.vocab_size * c.emb_dim
     at_least = 6 * matrices + 12 * c.n_layers * c.emb_dim * c.context_length  # PaLM, appendix B; vectors come on top
     assert row["mfu"] == pytest.approx(row["tokens_per_second"] * at_least / 1e12, rel=0.05)
-    monkeypatch.setattr(gptlib.training, "peak_flops", lambda device, precision: None)
+    monkeypatch.setattr(gptlib.training.trainer, "peak_flops", lambda device, precision: None)
     assert quietly(tiny_model()).rows[-1]["mfu"] is None
 
 
@@ -208,7 +208,7 @@ def test_a_history_that_cannot_be_written_is_a_checkpoint_error_too(tmp_path):
 
 @pytest.mark.parametrize("trouble", ["a file for a folder", "a folder for the file", "no room"])
 def test_a_place_that_cannot_take_the_files_is_told_before_training(tmp_path, monkeypatch, trouble):
-    monkeypatch.setattr(gptlib.training.Run, "training_step", never)
+    monkeypatch.setattr(gptlib.training.trainer.Run, "training_step", never)
     out = tmp_path / "gpt.pth"
     if trouble == "a file for a folder":
         (tmp_path / "taken").write_text("x")

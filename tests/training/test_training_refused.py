@@ -25,9 +25,9 @@ from training_helpers import (
     weights,
 )
 
-import gptlib.training
+import gptlib.training.trainer
 from gptlib.checkpoints import CheckpointError, save_checkpoint
-from gptlib.datasets import IGNORED
+from gptlib.datasets import IGNORE_INDEX
 from gptlib.tokenizers import CharTokenizer
 from gptlib.training import TrainingConfig
 
@@ -125,7 +125,7 @@ def test_a_state_that_makes_no_sense_is_refused_before_the_first_step(tmp_path, 
     change(content)
     torch.save(content, path)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    monkeypatch.setattr(gptlib.training.Run, "training_step", never)
+    monkeypatch.setattr(gptlib.training.trainer.Run, "training_step", never)
     with pytest.raises(CheckpointError) as error:
         quietly(tiny_model(), tokenizer=CHARACTERS, resume=path)
     assert_helpful(error, path)
@@ -194,7 +194,7 @@ def short_text_loader():
 
 OUT_OF_VOCABULARY = [(torch.full((2, 8), VOCAB), torch.zeros(2, 8, dtype=torch.long))]
 TOO_LONG = batches(2, length=40)
-NO_TARGETS = [(torch.zeros(2, 8, dtype=torch.long), torch.full((2, 8), IGNORED))]
+NO_TARGETS = [(torch.zeros(2, 8, dtype=torch.long), torch.full((2, 8), IGNORE_INDEX))]
 BAD_CALLS = {
     "no length": ({"loader": DataLoader(Unknowing(), batch_size=None), "cfg": config(epochs=1)}, "max_steps"),
     "no batch": ({"loader": []}, "no batch", "longer text"),
@@ -213,7 +213,7 @@ BAD_CALLS = {
 @pytest.mark.parametrize("case", BAD_CALLS.values(), ids=BAD_CALLS)
 def test_a_call_that_cannot_work_is_refused_before_the_first_step(tmp_path, monkeypatch, case):
     what, *fragments = case
-    monkeypatch.setattr(gptlib.training.Run, "training_step", never)
+    monkeypatch.setattr(gptlib.training.trainer.Run, "training_step", never)
     what = dict(what)
     with pytest.raises(ValueError, match=r".") as error:
         quietly(tiny_model(), what.pop("loader", None), what.pop("val", None), what.pop("cfg", None), **what)

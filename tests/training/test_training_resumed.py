@@ -27,9 +27,8 @@ from training_helpers import (
     without_clock,
 )
 
-from gptlib.checkpoints import CheckpointError, load_checkpoint
+from gptlib.checkpoints import CheckpointError, last_path, load_checkpoint
 from gptlib.evaluation import evaluate_loss
-from gptlib.run_files import last_path
 from gptlib.training import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")

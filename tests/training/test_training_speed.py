@@ -4,7 +4,7 @@ import pytest
 import torch
 from training_helpers import At, config, identical, interrupt, quietly, tiny_model, weights
 
-from gptlib import linear
+from gptlib.ops import linear
 
 
 @pytest.mark.parametrize("options", [{"optimizer": "muon"}, {"recompute": True}, {"lr_schedule": "linear"}], ids=str)

@@ -24,7 +24,7 @@ from training_helpers import (
     weights,
 )
 
-from gptlib.datasets import IGNORED, collate_padded
+from gptlib.datasets import IGNORE_INDEX, collate_padded
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -76,7 +76,7 @@ def test_accumulation_equals_the_large_batch(uneven):
     if uneven:
         for n, (_, targets) in enumerate(large):
             for row, kept in enumerate([1, 16, 0, 0, 5, 3, 12, n]):
-                targets[row, kept:] = IGNORED
+                targets[row, kept:] = IGNORE_INDEX
     small = [(i, t) for inputs, targets in large for i, t in zip(inputs.split(2), targets.split(2), strict=True)]
     models = [tiny_model(1), tiny_model(1)]
     common = {"max_steps": 3, "learning_rate": 1e-3, "warmup_steps": 0, "eval_interval": 10}
@@ -89,7 +89,7 @@ def test_accumulation_equals_the_large_batch(uneven):
 
 def test_a_batch_without_any_target_does_no_harm():
     loader = batches(2)
-    loader[1][1].fill_(IGNORED)
+    loader[1][1].fill_(IGNORE_INDEX)
     model = tiny_model()
     history = quietly(model, loader, cfg=config(max_steps=4))
     assert history.step_losses[1] == history.step_losses[3] == 0.0

@@ -8,14 +8,14 @@ import torch
 
 from gptlib.checkpoints import load_checkpoint, save_checkpoint
 from gptlib.evaluation import next_token_loss
-from gptlib.files import project_root
 from gptlib.model import GPTModel
 from gptlib.tokenizers import GPT2Tokenizer
+from gptlib.utils.folders import project_root
 from gptlib.weights import choosing
 from gptlib.weights.choosing import choose, files_table, sizes_table, surprises
 from gptlib.weights.download import DownloadError
 from gptlib.weights.hub import CONFIG
-from gptlib.weights.safetensors_files import SINGLE
+from gptlib.weights.safetensors import SINGLE
 from gptlib.weights.sizes import REPOSITORIES, SELECTIONS
 
 SMALL = {"context_length": 64, "emb_dim": 16, "n_heads": 2, "n_layers": 1, "drop_rate": 0.0, "weight_tying": True}

@@ -17,8 +17,8 @@ from mirror_faults import always, claim, cut, other, redirect, stall, status
 from training_helpers import assert_helpful, files_in
 
 from gptlib.cli import main
-from gptlib.fetching import DownloadError, Patience, core, fetch
-from gptlib.fetching.asking import RefusalError, told_apart
+from gptlib.utils.download import DownloadError, Patience, fetch, fetching
+from gptlib.utils.download.request import RefusalError, told_apart
 from gptlib.weights import download
 from gptlib.weights.download import DATA, FILES, fetch_openai_files
 from tools.mirror import Mirror
@@ -274,7 +274,7 @@ def test_troubles_that_stay_are_not_asked_about_twice(mirror, tmp_path, code):
 
 def test_the_waits_double_and_scatter_and_the_servers_wish_comes_first(mirror, tmp_path, monkeypatch):
     waits = []
-    monkeypatch.setattr(core.time, "sleep", lambda seconds: waits.append(seconds))
+    monkeypatch.setattr(fetching.time, "sleep", lambda seconds: waits.append(seconds))
     mirror.faults[BPE] = [status(503)] * 4 + [status(429, Retry_After="7")]
     get(tmp_path, patience=Patience(first_wait=1, longest_wait=60))
     assert all(2**i / 2 <= wait <= 2**i for i, wait in enumerate(waits[:4]))
@@ -295,7 +295,7 @@ def test_a_redirect_is_followed_with_its_range(mirror, second, tmp_path):
 
 def test_nobody_there_is_a_sentence_at_once(mirror, tmp_path, monkeypatch):
     monkeypatch.setenv("GPTLIB_OPENAI_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr(core.time, "sleep", lambda seconds: pytest.fail("waited"))
+    monkeypatch.setattr(fetching.time, "sleep", lambda seconds: pytest.fail("waited"))
     fails(tmp_path, "refused the connection", "HTTPS_PROXY", patience=Patience())
     monkeypatch.setenv("GPTLIB_OPENAI_URL", "ftp://example")
     fails(tmp_path, "should begin with https://")
@@ -393,8 +393,8 @@ def test_hparams_that_are_none_are_not_kept(mirror, second, tmp_path, content):
 
 def test_a_full_disk_is_seen_before_anything_large_is_fetched(mirror, tmp_path, monkeypatch):
     mirror.files["124M/hparams.json"] = json.dumps(HPARAMS).encode()
-    usage = core.shutil.disk_usage(tmp_path)._replace(free=400_000_000)
-    monkeypatch.setattr(core.shutil, "disk_usage", lambda folder: usage)
+    usage = fetching.shutil.disk_usage(tmp_path)._replace(free=400_000_000)
+    monkeypatch.setattr(fetching.shutil, "disk_usage", lambda folder: usage)
     fails(tmp_path, "needs 501.8 MB more and its disk has 400.0 MB free")
     assert mirror.asked(f"124M/{DATA}") == 0
     mirror.files["124M/hparams.json"] = json.dumps(SMALL).encode()
@@ -413,7 +413,7 @@ def test_a_disk_that_fills_up_or_breaks_while_writing_keeps_what_came(mirror, tm
         file.write(piece)
 
     with monkeypatch.context() as patch:
-        patch.setattr(core, "_write", write)
+        patch.setattr(fetching, "_write", write)
         fails(tmp_path, "The disk is full" if code == errno.ENOSPC else "Input/output error", DATA)
     assert mirror.asked(path) == 1  # not the network's fault
     assert (tmp_path / "124M" / f"{DATA}.part").stat().st_size == 100_000
@@ -427,7 +427,7 @@ def test_a_folder_that_can_not_be_written_to_is_told(mirror, tmp_path, monkeypat
     def closed(path, *_, **__):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))  # root, as in CI, may write anywhere
 
-    monkeypatch.setattr(core, "locked", closed)
+    monkeypatch.setattr(fetching, "locked", closed)
     fails(tmp_path, "could not be written (Permission denied)", "put the file there by other means")
     assert mirror.requests == []
 
@@ -449,7 +449,7 @@ def test_ctrl_c_keeps_the_part(mirror, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(core, "_write", write)
+        patch.setattr(fetching, "_write", write)
         with pytest.raises(KeyboardInterrupt):
             get(tmp_path)
     assert "hparams.json.part" in files_in(tmp_path / "124M")

@@ -13,7 +13,7 @@ from tools.mirror import Mirror
 
 DOWNLOAD = """
 import sys
-from gptlib.fetching import Patience
+from gptlib.utils.download import Patience
 from gptlib.weights.download import fetch_openai_files
 print("begun", flush=True)
 fetch_openai_files("124M", sys.argv[1], patience=Patience(first_wait=0.01))

@@ -328,7 +328,7 @@ FROM_THE_HUB = """
 import sys
 import gptlib.weights
 assert not {"tensorflow", "huggingface_hub", "transformers", "safetensors"} & set(sys.modules)
-from gptlib.fetching import DownloadError
+from gptlib.utils.download import DownloadError
 for name in ("gpt2-small (124M)", "gpt2-medium (355M)", "someone/other", "someone/none", "someone/old"):
     try:
         print(gptlib.weights.load_hf_gpt2(name).config.vocab_size)

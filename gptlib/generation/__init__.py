@@ -1,0 +1,25 @@
+"""From logits to text: sampling, the generation loop, streaming; models in fewer bits; conversations."""
+
+from gptlib.generation.generate import (
+    check_sampling,
+    check_tokenizer,
+    encode_prompts,
+    generate,
+    generate_text,
+    generate_tokens,
+    next_logits,
+    next_token_probabilities,
+    stream,
+)
+
+__all__ = [
+    "check_sampling",
+    "check_tokenizer",
+    "encode_prompts",
+    "generate",
+    "generate_text",
+    "generate_tokens",
+    "next_logits",
+    "next_token_probabilities",
+    "stream",
+]

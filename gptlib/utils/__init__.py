@@ -1,0 +1,1 @@
+"""Files, locks, folders, validation, errors: what knows nothing of models or texts."""
