@@ -589,8 +589,8 @@ EXERCISES = (
         why="""
             Dividing each sum by the count of all targets makes the gradients add up to those of the mean over one
             large batch. The library's own step (`gptlib/training/trainer.py`) does this, and adds mixed precision,
-            clipping and checks for numbers that are not finite. With AdamW a wrong constant factor would hardly show, since it
-            divides by the size of the gradient; clipping and the loss you print would still be wrong.
+            clipping and checks for numbers that are not finite. With AdamW a wrong constant factor would hardly show,
+            since it divides by the size of the gradient; clipping and the loss you print would still be wrong.
         """,
     ),
     Choice(
