@@ -1,20 +1,20 @@
-"""Locks that the system frees when their holder is killed."""
+"""One process at a time: filelock's locks, which the system frees when their holder is killed.
+
+Ours are two habits around them: work goes on without a lock on a file system that knows none (a
+marker file in its place would outlive a killed holder), and whoever wants it tidy finds the folder
+afterwards as it was, without the lock's file and without folders that were made for it.
+"""
 
 import errno
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-    import msvcrt
+from filelock import FileLock, Timeout
 
-_ANOTHER_HAS_IT = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)  # the last two are Windows' words
+_NO_LOCKS_HERE = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+_TRIES = 10  # to get into a folder that others remove as soon as they are done with it
 
 
 @contextmanager
@@ -25,83 +25,75 @@ def locked(
     *,
     tidy: bool = False,
 ) -> Iterator[bool]:
-    """Hold the lock of the file `path`, which is made where it is missing; the system frees it if we are killed.
+    """Hold the lock of the file `path`, which is made if it is missing, as is its folder.
 
-    While another process (or thread) holds it, wait for at most `longest_wait` seconds, or as long as it takes;
-    `on_waiting` is called once when that begins. Yields whether the lock is held: not after the longest wait, nor on
-    a file system that knows no locks. tidy: make the folder too, and leave nothing behind: at the end the file goes,
-    and each folder that was made for it and is empty.
+    While another process (or thread) holds it, wait for at most `longest_wait` seconds, or as long
+    as it takes; `on_waiting` is called once when that begins. Yields whether the lock is held: not
+    after the longest wait, nor on a file system that knows no locks. tidy: leave nothing behind: at
+    the end the file goes, and each folder that was made for it and is empty.
+
+    Raises: OSError if the file can't be made, or is a link; RuntimeError if this thread holds the
+    lock already and would wait for itself forever.
     """
-    path, made, file, held = Path(path), [], None, None
-    deadline = None if longest_wait is None else time.monotonic() + longest_wait
+    path = Path(path)
+    lock = FileLock(path, thread_local=False, fallback_to_soft=False)
+    made: list[Path] = []  # the innermost folder first
+    held, file = False, None
     try:
-        while file is None:
-            file = _open_lock(path, made if tidy else None)
-            while (held := _try_lock(file)) is None and (deadline is None or time.monotonic() < deadline):
-                if on_waiting:
-                    on_waiting()
-                    on_waiting = None
-                time.sleep(0.01 if longest_wait else 0.1)
-            if held and not _is_at(file, path):  # whoever had it has removed it: nobody else will meet this lock
-                file.close()
-                file = held = None
-        yield bool(held)
+        held = _acquire(lock, path, longest_wait, on_waiting, made)
+        file = _identity(path) if held else None
+        yield held
     finally:
-        if file and fcntl is None:
-            if held:
-                file.seek(0)
-                msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
-            file.close()  # since Windows removes no file that is open
-        if tidy:  # elsewhere before it is closed: while it is ours, nobody can have locked what is removed
-            _remove(path if held and _is_at(file, path) else None, made)
-        if file:
-            file.close()
+        if tidy and file is not None and file == _identity(path):
+            # Before the release: while it is ours, nobody can have locked what is removed. Windows
+            # removes no open file, but there filelock does so itself.
+            with suppress(OSError):
+                path.unlink()
+        if held:
+            lock.release()
+        for folder in made if tidy else ():
+            with suppress(OSError):  # it stays if there is something in it
+                folder.rmdir()
 
 
-def _open_lock(path: Path, made: list[Path] | None) -> IO:
-    """The file, opened; where `made` is given, its folder is made first, and what was missing of it goes in there.
-
-    The innermost folder comes first in `made`.
-    """
-    tries = 10
+def _acquire(
+    lock: FileLock,
+    path: Path,
+    longest_wait: float | None,
+    on_waiting: Callable[[], None] | None,
+    made: list[Path],
+) -> bool:
+    """Whether we have the lock now; what was missing of its folder goes into `made`."""
+    deadline, tries = None if longest_wait is None else time.monotonic() + longest_wait, 0
     while True:
+        folders = [folder for folder in path.parents if not folder.exists()]
+        made += [folder for folder in folders if folder not in made]
         try:
-            if made is not None:
-                missing = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
-                made += [folder for folder in missing if folder not in made]
-                path.parent.mkdir(parents=True, exist_ok=True)
-            return path.open("a")
+            with suppress(Timeout):
+                lock.acquire(blocking=False)
+                return True
+            if on_waiting:
+                on_waiting()
+                on_waiting = None
+            rest = -1 if deadline is None else max(0.0, deadline - time.monotonic())
+            lock.acquire(rest, poll_interval=0.1 if longest_wait is None else 0.01)
+            return True
+        except Timeout:
+            return False
         except (FileNotFoundError, FileExistsError):  # another process has just tidied the folder away
-            tries -= 1
-            if made is None or tries == 0:
+            tries += 1
+            if tries == _TRIES:
                 raise
+        except OSError as error:
+            if error.errno in _NO_LOCKS_HERE:
+                return False
+            raise
 
 
-def _is_at(file: IO, path: Path) -> bool:
-    """Whether the open file still is the one at `path`; on Windows an open one can't go."""
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells the file at `path` from one that takes its name later."""
     try:
-        return fcntl is None or os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _remove(file: Path | None, folders: list[Path]) -> None:
-    """Remove the file, then the folders as far as they are empty; what can't be removed stays."""
-    with suppress(OSError):
-        if file is not None:
-            file.unlink(missing_ok=True)
-        for folder in folders:
-            folder.rmdir()
-
-
-def _try_lock(file: IO) -> bool | None:
-    """True where we have the lock now, None where another has it, False where there are no locks; closing frees it."""
-    try:
-        if fcntl is None:
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return None if error.errno in _ANOTHER_HAS_IT else False
-    return True
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

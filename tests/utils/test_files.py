@@ -256,6 +256,22 @@ def test_a_file_system_without_locks_is_no_reason_to_wait(tmp_path, monkeypatch)
         assert not held
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+def test_a_pipe_in_the_place_of_a_lock_does_not_hang_and_a_link_is_not_followed(tmp_path):
+    os.mkfifo(tmp_path / "pipe.lock")
+    with locked(tmp_path / "pipe.lock", 1, tidy=True) as held:
+        assert held
+    (tmp_path / "link.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError), locked(tmp_path / "link.lock", 1, tidy=True):  # noqa: PT011 - which one, platforms say
+        pytest.fail("followed")
+    assert files_in(tmp_path) == ["link.lock"]
+
+
+def test_whoever_would_wait_for_himself_is_told_at_once(tmp_path):
+    with locked(tmp_path / "a.lock"), pytest.raises(RuntimeError, match=r"a\.lock"), locked(tmp_path / "a.lock"):
+        pytest.fail("two have it")
+
+
 JSON = st.recursive(
     st.none()
     | st.booleans()
