@@ -3,8 +3,6 @@
 Every change reads the file anew under a lock and writes it whole. A file that can't be read is moved aside, never lost.
 """
 
-import os
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gptlib.utils.files import read_json, write_json
+from gptlib.utils.folders import data_folder
 from gptlib.utils.locks import locked
 
 FORMAT = 1
@@ -28,20 +27,6 @@ class Record:
 
 
 Records = dict[str, Record]
-
-
-def data_folder() -> Path:
-    """Where gptlib keeps what is the user's: $GPTLIB_DATA, else the platform's usual place."""
-    if folder := os.environ.get("GPTLIB_DATA"):
-        return Path(folder)
-    if sys.platform == "win32":
-        base = os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_DATA_HOME", ""))
-        base = base if base.is_absolute() else Path.home() / ".local" / "share"  # as the XDG specification has it
-    return Path(base) / "gptlib"
 
 
 def progress_file() -> Path:

@@ -1,6 +1,7 @@
-"""Where the workbook is."""
+"""Where the workbook is, and where gptlib keeps what is the user's."""
 
 import os
+import sys
 from pathlib import Path
 
 
@@ -17,3 +18,17 @@ def project_root() -> Path:
         if (folder / "data").is_dir() and (folder / "notebooks").is_dir():
             return folder
     return here
+
+
+def data_folder() -> Path:
+    """Where gptlib keeps what is the user's: $GPTLIB_DATA, else the platform's usual place."""
+    if folder := os.environ.get("GPTLIB_DATA"):
+        return Path(folder)
+    if sys.platform == "win32":
+        base = os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = Path(os.environ.get("XDG_DATA_HOME", ""))
+        base = base if base.is_absolute() else Path.home() / ".local" / "share"  # as the XDG specification has it
+    return Path(base) / "gptlib"
