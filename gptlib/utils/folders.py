@@ -1,15 +1,17 @@
 """Where the workbook is, and where gptlib keeps what is the user's."""
 
 import os
-import sys
 from pathlib import Path
+
+import platformdirs
 
 
 def project_root() -> Path:
     """The workbook's folder, which holds data/ and model_weights/.
 
-    The environment variable GPTLIB_HOME, where set; else the nearest folder with a `data` and a `notebooks` folder,
-    from the current one upwards; else the checkout that gptlib was installed from; else the current folder.
+    The environment variable GPTLIB_HOME, if set; else the nearest folder with a `data` and a
+    `notebooks` folder, from the current one upwards; else the checkout that gptlib was installed
+    from; else the current folder.
     """
     if home := os.environ.get("GPTLIB_HOME"):
         return Path(home)
@@ -21,14 +23,8 @@ def project_root() -> Path:
 
 
 def data_folder() -> Path:
-    """Where gptlib keeps what is the user's: $GPTLIB_DATA, else the platform's usual place."""
+    """The environment variable GPTLIB_DATA, if set; else the platform's usual place for an application's data."""
     if folder := os.environ.get("GPTLIB_DATA"):
         return Path(folder)
-    if sys.platform == "win32":
-        base = os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_DATA_HOME", ""))
-        base = base if base.is_absolute() else Path.home() / ".local" / "share"  # as the XDG specification has it
-    return Path(base) / "gptlib"
+    # roaming: on Windows it follows a user of several machines, as progress through a book should.
+    return platformdirs.user_data_path("gptlib", appauthor=False, roaming=True)

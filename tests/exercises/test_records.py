@@ -4,10 +4,15 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
+import platformdirs
 import pytest
 from learners import LETTER, SCALE
+from platformdirs.macos import MacOS
+from platformdirs.unix import Unix
+from platformdirs.windows import Windows
 
 from gptlib.exercises import check, hint, progress, records
 from gptlib.exercises.records import Record
@@ -18,26 +23,101 @@ def toys(add_chapter):
     add_chapter(SCALE, LETTER)
 
 
+PLACES = [
+    ("linux", {}, "home/.local/share/gptlib"),
+    ("linux", {"XDG_DATA_HOME": "/xdg"}, "/xdg/gptlib"),
+    ("linux", {"XDG_DATA_HOME": "relative"}, "home/.local/share/gptlib"),
+    ("darwin", {}, "home/Library/Application Support/gptlib"),
+    ("win32", {"APPDATA": "/roaming"}, "/roaming/gptlib"),
+    ("win32", {}, "home/AppData/Roaming/gptlib"),
+]
+PLATFORMS = {"linux": Unix, "darwin": MacOS, "win32": Windows}
+
+
+@pytest.fixture
+def at_home(tmp_path, monkeypatch):
+    """at_home(platform, **variables): what a user's system says; a home of its own for each test."""
+
+    def on(platform="linux", **variables):
+        home = tmp_path / "home"
+        for name in ("GPTLIB_DATA", "XDG_DATA_HOME", "APPDATA"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in ({"HOME": str(home)} | variables).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(Path, "home", lambda: home)
+        monkeypatch.setattr(sys, "platform", platform)
+        monkeypatch.setattr(platformdirs, "PlatformDirs", PLATFORMS[platform])
+        # Windows itself is asked, so here its answer has to be given.
+        roaming = variables.get("APPDATA", str(home / "AppData" / "Roaming"))
+        monkeypatch.setattr("platformdirs.windows.get_win_folder", {"CSIDL_APPDATA": roaming}.__getitem__)
+        return home
+
+    return on
+
+
+@pytest.mark.parametrize(("platform", "variables", "expected"), PLACES)
+def test_the_folder_is_the_platforms_own_and_the_one_of_earlier_versions(platform, variables, expected, at_home):
+    expected = at_home(platform, **variables).parent / expected
+    assert records.data_folder() == records.earlier_folder() == expected
+
+
+def test_the_users_own_choice_comes_first(at_home, monkeypatch):
+    at_home(XDG_DATA_HOME="/xdg", GPTLIB_DATA="/mine")
+    assert records.data_folder() == Path("/mine")
+
+
+MANY, FEW = Record(5, 0, True), Record(2, 1, False)
+
+
+def store(path, **entries):
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"format": 1, "exercises": {name: asdict(entry) for name, entry in entries.items()}}))
+    return path
+
+
 @pytest.mark.parametrize(
-    ("platform", "environment", "expected"),
-    [
-        ("linux", {}, "home/.local/share/gptlib"),
-        ("linux", {"XDG_DATA_HOME": "/xdg"}, "/xdg/gptlib"),
-        ("linux", {"XDG_DATA_HOME": "relative"}, "home/.local/share/gptlib"),
-        ("darwin", {}, "home/Library/Application Support/gptlib"),
-        ("win32", {"APPDATA": "/roaming"}, "/roaming/gptlib"),
-        ("win32", {}, "home/AppData/Roaming/gptlib"),
-        ("linux", {"GPTLIB_DATA": "/mine"}, "/mine"),
-    ],
+    "first", [records.load, lambda: records.change(lambda all_records: None)], ids=["load", "change"]
 )
-def test_the_folder_is_the_platforms_own(platform, environment, expected, monkeypatch):
-    monkeypatch.setattr(sys, "platform", platform)
-    monkeypatch.setattr(Path, "home", lambda: Path("home"))
-    for name in ("GPTLIB_DATA", "XDG_DATA_HOME", "APPDATA"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert records.data_folder() == Path(expected)
+@pytest.mark.parametrize("both", [False, True], ids=["only there", "in both places"])
+def test_what_earlier_versions_stored_elsewhere_is_moved_and_joined(both, first, at_home, tmp_path):
+    """On a Mac, platformdirs heeds a variable that we have not."""
+    home = at_home("darwin", XDG_DATA_HOME=str(tmp_path / "xdg"))
+    old = store(home / "Library" / "Application Support" / "gptlib" / "progress.json", scale=MANY, letter=FEW)
+    new = tmp_path / "xdg" / "gptlib" / "progress.json"
+    if both:
+        store(new, scale=FEW, later=MANY)
+    note = f"Your progress has moved from '{old}' to '{new}'."
+    assert note in first()
+    expected = {"scale": Record(5, 1, True), "letter": FEW, "later": MANY} if both else {"scale": MANY, "letter": FEW}
+    assert records.load() == (expected, "")  # and it is said once only
+    assert [path.name for path in old.parent.iterdir()] == ["progress.moved.json"]
+
+
+def test_a_damaged_file_at_the_earlier_place_is_kept_and_the_new_one_counts(at_home, tmp_path):
+    home = at_home("darwin", XDG_DATA_HOME=str(tmp_path / "xdg"))
+    old = store(home / "Library" / "Application Support" / "gptlib" / "progress.json")
+    old.write_text("{")
+    store(tmp_path / "xdg" / "gptlib" / "progress.json", scale=MANY)
+    found, note = records.load()
+    assert found == {"scale": MANY}
+    assert "progress.damaged-1.json" in note
+    assert records.load() == ({"scale": MANY}, "")
+
+
+def test_an_earlier_place_that_is_closed_is_read_and_nothing_stands_still(at_home, tmp_path, monkeypatch):
+    home = at_home("darwin", XDG_DATA_HOME=str(tmp_path / "xdg"))
+    old = store(home / "Library" / "Application Support" / "gptlib" / "progress.json", scale=FEW)
+    replace = Path.replace
+
+    def closed(path, target):
+        if path == old:
+            raise PermissionError("closed")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", closed)
+    for n in (1, 2):
+        assert check("letter", "a") is not None
+        assert records.load() == ({"scale": FEW, "letter": Record(n, 0, False)}, "")
 
 
 def test_what_is_stored_is_read_again(data_folder):
