@@ -15,13 +15,12 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from gptlib.corpus.encoding import AnyTokenizer, encode_stream, ready_tokenizer, token_dtype, trained_tokenizer
-from gptlib.corpus.folders import check_replaceable, new_folder
 from gptlib.corpus.gutenberg import GutenbergStripper
 from gptlib.corpus.prepared import FILES, FORMAT, META_FILE, PARTS, read_meta
 from gptlib.corpus.reading import BLOCK, Source, Texts, find_sources, joined
 from gptlib.corpus.splitting import RATIOS, Ratios, Span, check_ratios, file_spans
 from gptlib.tokenizers import TOKENIZER_FILE, Tokenizer
-from gptlib.utils.files import write_atomically, write_json
+from gptlib.utils.files import write_atomically, write_folder_atomically, write_json
 
 
 def prepare_corpus(
@@ -46,17 +45,18 @@ def prepare_corpus(
 
     The .bin files are the ids and nothing else, little-endian uint16, or uint32 where vocab_size is above 65536.
     Beside the memory, as much disk as the texts take is needed until the end.
-    A prepared corpus in `out` is replaced when the new one is whole; if anything goes wrong it stays as it was.
+    A prepared corpus in `out` is replaced when the new one is whole; if anything goes wrong it stays as it was. Two
+    processes don't write it at once: the second waits.
 
     Raises: ValueError for bad arguments or texts, and where `out` holds something else; FileNotFoundError for a missing
     text or tokenizer; OSError where it can't be written.
     """
     check_ratios(ratios)
     out = Path(out).expanduser().resolve()
-    check_replaceable(out, FILES, META_FILE, read_meta)
+    _check_replaceable(out)
     ready = ready_tokenizer(tokenizer, vocab_size)
     sources = find_sources(texts)
-    with new_folder(out) as folder:
+    with write_folder_atomically(out, on_waiting=lambda: _say_who_is_first(out)) as folder:
         text = folder / "text.txt"
         meta = {"format": FORMAT} | _write_clean_text(sources, text, strip_gutenberg, progress)
         spans = dict(zip(PARTS, file_spans(text, ratios), strict=True))
@@ -74,6 +74,37 @@ def prepare_corpus(
         } | counts
         write_json(folder / META_FILE, meta)
     return meta
+
+
+def _check_replaceable(out: Path) -> None:
+    """Refuse to replace anything but nothing, an empty folder, or a prepared corpus with no other files in it.
+
+    Raises: ValueError, with what stands in the way.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise ValueError(f"'{out}' is a file, and the prepared corpus is a folder: choose another name for it.")
+    there = {path.name for path in out.iterdir()}
+    if not there:
+        return
+    # Replacing the folder would delete what is not ours with it.
+    if strange := sorted(there - set(FILES)):
+        more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+        raise ValueError(
+            f"The folder '{out}' holds '{strange[0]}'{more}, which is no part of a prepared corpus: choose a new "
+            "folder, or move that elsewhere."
+        )
+    try:
+        read_meta(out)
+    except (ValueError, OSError) as error:
+        raise ValueError(
+            f"The folder '{out}' is not empty and no prepared corpus: choose a new one, or delete it ({error})"
+        ) from None
+
+
+def _say_who_is_first(out: Path) -> None:
+    tqdm.write(f"Another process is preparing '{out}'; waiting for it.")
 
 
 def _write_clean_text(sources: list[Source], path: Path, strip: bool, progress: bool) -> dict[str, Any]:

@@ -1,31 +1,35 @@
-"""Files that are either whole or not there: atomic writing and JSON.
+"""Files and folders that are either whole or not there, and JSON.
 
-Everything that gptlib writes goes through `write_atomically`. It knows nothing of models or texts.
+Everything that gptlib writes goes through here. It is ours because Python has no such thing and a
+package for it would save three lines: what takes thought is the order of events (flush, sync, rename,
+sync the folder), what becomes of an earlier file or folder, and of what a killed process has left.
 """
 
 import json
 import os
 import re
 import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from gptlib.utils.locks import locked
+
 
 @contextmanager
 def write_atomically(path: str | Path, mode: str = "wb") -> Iterator[IO]:
-    """Open a temporary file beside `path`; it takes the name `path` only when the block ends without an error.
+    """Open a temporary file beside `path`; it takes that name only if the block ends without an error.
 
-    A killed process, a full disk or an exception leaves the old file, if there was one, as it was. Text modes
-    write UTF-8 with "\\n" line ends on every platform.
+    A killed process, a full disk or an exception leaves the old file, if there was one, as it was.
+    Text modes write UTF-8 with "\\n" line ends on every platform.
 
-    Raises: OSError, with the name of `path` in it, where the folder can't be made or written to.
+    Raises: OSError, with the name of `path` in it, if the folder can't be made or written to.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The same folder, because a rename is atomic only within one file system.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = _beside(path, "tmp")
     text_options = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     try:
         with temporary.open(mode, **text_options) as file:
@@ -39,8 +43,74 @@ def write_atomically(path: str | Path, mode: str = "wb") -> Iterator[IO]:
     sync_folder(path.parent)
 
 
+@contextmanager
+def write_folder_atomically(folder: str | Path, on_waiting: Callable[[], None] | None = None) -> Iterator[Path]:
+    """Make a temporary folder beside `folder`; it takes that name only if the block ends without an error.
+
+    What was at `folder` stays until then, and is deleted afterwards: whoever calls this has made
+    sure that it may be. One process at a time: while another writes the same folder, wait for it;
+    `on_waiting` is called once when that begins. What killed processes have left is cleared away.
+
+    Raises: OSError if the folder can't be made or written to.
+    """
+    folder = Path(folder)
+    with locked(folder.with_name(f".{folder.name}.lock"), on_waiting=on_waiting, tidy=True):
+        folder.parent.mkdir(parents=True, exist_ok=True)  # the lock has made it, where there are locks
+        remove_leftovers(folder)
+        temporary = _beside(folder, "tmp")
+        try:
+            temporary.mkdir()
+            yield temporary
+            _put_in_place(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put_in_place(temporary: Path, folder: Path) -> None:
+    """Rename the complete folder; an earlier one steps aside first, and back if that fails.
+
+    A folder can't be renamed onto one that isn't empty, so there are two steps, and an instant
+    without `folder`; whoever is killed just then leaves it to `remove_leftovers` to bring it back.
+    """
+    aside = _beside(folder, "old")
+    if folder.exists():
+        folder.rename(aside)
+    try:
+        temporary.rename(folder)
+    except BaseException:
+        if aside.exists():
+            aside.rename(folder)
+        raise
+    sync_folder(folder.parent)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    """A new name in the same folder, since renaming is atomic only within one file system."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{suffix}")
+
+
+def remove_leftovers(path: str | Path) -> None:
+    """Delete what killed processes that wrote the file or folder `path` have left beside it.
+
+    An earlier folder that had stepped aside returns if nothing has taken its place.
+    """
+    path = Path(path)
+    # Not glob: a name may hold [ and *.
+    name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.(tmp|old)")
+    for leftover in list(path.parent.iterdir()) if path.parent.is_dir() else ():
+        if not name.fullmatch(leftover.name):
+            continue
+        if leftover.suffix == ".old" and not path.exists():
+            leftover.rename(path)
+        elif leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
 def sync_folder(folder: Path) -> None:
-    """Make the rename itself durable; Windows has no handle on a folder and does without."""
+    """Make a renaming itself durable; Windows has no handle on a folder and does without."""
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -48,15 +118,6 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def remove_leftovers(path: str | Path) -> None:
-    """Delete the temporary files that a killed `write_atomically(path)` has left in the folder of `path`."""
-    path = Path(path)
-    name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.tmp")  # not glob: a name may hold [ and *
-    for leftover in path.parent.iterdir() if path.parent.is_dir() else ():
-        if name.fullmatch(leftover.name):
-            leftover.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, data: Any) -> None:
@@ -69,7 +130,7 @@ def write_json(path: str | Path, data: Any) -> None:
 def read_json(path: str | Path, what: str = "file") -> Any:
     """The data of a JSON file; `what` names its kind in messages ("tokenizer", "meta").
 
-    Raises: FileNotFoundError where nothing is at `path`; ValueError where it is not JSON.
+    Raises: FileNotFoundError if nothing is at `path`; ValueError if it is not JSON.
     """
     path = Path(path)
     if not path.is_file():

@@ -2,8 +2,6 @@
 
 import json
 import math
-import re
-import secrets
 import shutil
 import struct
 import warnings
@@ -20,8 +18,7 @@ from gptlib.model.lora import adapters_of, merged_copy
 from gptlib.tokenizers import Tokenizer
 from gptlib.tokenizers.load import TOKENIZER_FILE
 from gptlib.utils.errors import CheckpointError
-from gptlib.utils.files import read_json, write_atomically, write_json
-from gptlib.utils.locks import locked
+from gptlib.utils.files import read_json, write_atomically, write_folder_atomically, write_json
 from gptlib.weights.huggingface import DTYPES, NUMBERS
 from gptlib.weights.loading import load_model
 from gptlib.weights.model_card import is_edited, known_of, model_card
@@ -61,9 +58,8 @@ def export_to_huggingface(
         source, tokenizer = loaded.model, tokenizer or loaded.tokenizer
     model = getattr(source, "_orig_mod", source)
     try:
-        with locked(folder.with_name(f".{folder.name}.lock"), on_waiting=lambda: _say_who_is_first(folder), tidy=True):
-            remove_leftovers(folder)
-            _write_and_place(folder, model, tokenizer, facts or {})
+        with write_folder_atomically(folder, on_waiting=lambda: _say_who_is_first(folder)) as temporary:
+            _write_all(temporary, folder, model, tokenizer, facts or {})
     except OSError as error:
         raise CheckpointError(
             f"The folder '{folder}' could not be written ({error.strerror or error}); free some space or choose "
@@ -92,43 +88,6 @@ def check_target(folder: Path) -> None:
         raise ValueError(f"The folder '{folder}' has '{foreign[0]}' in it, which would be lost; give a new folder.")
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete what a killed export has left beside the folder; if it was killed just then, the earlier one returns."""
-    name = re.compile(rf"\.{re.escape(folder.name)}\.[0-9a-f]{{8}}\.(tmp|old)")
-    for path in list(folder.parent.iterdir()):
-        if not name.fullmatch(path.name):
-            continue
-        if path.suffix == ".old" and not folder.exists():
-            path.rename(folder)
-        else:
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _write_and_place(folder: Path, model: GPTModel, tokenizer: Tokenizer | None, facts: dict) -> None:
-    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        temporary.mkdir()
-        _write_all(temporary, folder, model, tokenizer, facts)
-        _put_in_place(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _put_in_place(temporary: Path, folder: Path) -> None:
-    """Rename the complete folder; an earlier one steps aside first, and back where that fails."""
-    if not folder.exists():
-        temporary.rename(folder)
-        return
-    aside = folder.with_name(f"{temporary.name.removesuffix('.tmp')}.old")
-    folder.rename(aside)
-    try:
-        temporary.rename(folder)
-    except OSError:
-        aside.rename(folder)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
-
-
 def _write_all(temporary: Path, folder: Path, model: GPTModel, tokenizer: Tokenizer | None, facts: dict) -> None:
     words = "none"
     try:
@@ -137,7 +96,7 @@ def _write_all(temporary: Path, folder: Path, model: GPTModel, tokenizer: Tokeni
                 file.write(text)
         words = f"byte-level BPE of {tokenizer.vocab_size:,} tokens"
     except ValueError as error:
-        warnings.warn(f"The folder has no tokenizer for transformers: {error}.", stacklevel=4)
+        warnings.warn(f"The folder has no tokenizer for transformers: {error}.", stacklevel=3)
     if tokenizer is not None:
         tokenizer.save(temporary / TOKENIZER_FILE)  # so that gptlib can load the folder with any of its tokenizers
         if words == "none":

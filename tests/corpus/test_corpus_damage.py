@@ -28,9 +28,9 @@ def test_a_failed_run_leaves_the_old_corpus_and_nothing_else(prepared, text_file
 
 
 KILLED = """
-import os, signal, sys
+import os, shutil, signal, sys
 from pathlib import Path
-from gptlib.corpus import folders, prepare_corpus
+from gptlib.corpus import prepare_corpus
 
 text, out, moment = sys.argv[1], sys.argv[2], int(sys.argv[3])
 def counted(function):
@@ -44,7 +44,7 @@ def counted(function):
 
 for name in ("rename", "replace", "mkdir"):
     setattr(Path, name, counted(getattr(Path, name)))
-os.fsync, folders.shutil.rmtree = counted(os.fsync), counted(folders.shutil.rmtree)
+os.fsync, shutil.rmtree = counted(os.fsync), counted(shutil.rmtree)
 prepare_corpus(text, out, "word", progress=False)
 print("whole")
 """
@@ -57,7 +57,7 @@ def test_a_killed_run_leaves_the_old_corpus_the_new_one_or_none(tmp_path, prepar
         # The old corpus is in its place, and an earlier run was killed as well.
         shutil.rmtree(prepared, ignore_errors=True)
         shutil.copytree(tmp_path / "backup", prepared)
-        for leftover in tmp_path.glob(".out.*"):
+        for leftover in tmp_path.glob(".out.????????.*"):
             shutil.rmtree(leftover)
         (tmp_path / ".out.0123abcd.tmp").mkdir()
         command = [sys.executable, "-c", KILLED, str(text_file), str(prepared), str(moment)]
@@ -86,6 +86,15 @@ def test_what_was_moved_aside_by_a_killed_run_comes_back(prepared, text_file):
     with pytest.raises(ValueError, match="is not among the 1 "):
         prepare_corpus(text_file, prepared, CharTokenizer("a"), progress=False)
     assert load_prepared(prepared).meta["tokenizer"] == "char"
+
+
+def test_two_who_prepare_the_same_folder_at_once_are_both_content(tmp_path, text_file):
+    code = "import sys; from gptlib.corpus import prepare_corpus as p; p(sys.argv[1], 'out', 'char', progress=False)"
+    command = [sys.executable, "-c", code, str(text_file)]
+    runs = [subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [(run.communicate(timeout=120)[1], run.returncode) for run in runs] == [("", 0)] * 3
+    assert load_prepared(tmp_path / "out").meta["tokenizer"] == "char"
+    assert [name for name in names_in(tmp_path) if name.startswith(".")] == []
 
 
 # Bad inputs

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training_helpers import child, files_in, temporary_files
 
-from gptlib.utils.files import read_json, remove_leftovers, write_atomically, write_json
+from gptlib.utils.files import read_json, remove_leftovers, write_atomically, write_folder_atomically, write_json
 from gptlib.utils.folders import project_root
 from gptlib.utils.locks import locked
 
@@ -270,6 +270,100 @@ def test_a_pipe_in_the_place_of_a_lock_does_not_hang_and_a_link_is_not_followed(
 def test_whoever_would_wait_for_himself_is_told_at_once(tmp_path):
     with locked(tmp_path / "a.lock"), pytest.raises(RuntimeError, match=r"a\.lock"), locked(tmp_path / "a.lock"):
         pytest.fail("two have it")
+
+
+# Folders.
+
+
+def everything(folder):
+    return {str(path.relative_to(folder)): path.is_file() and path.read_text() for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, OSError])
+@pytest.mark.parametrize("there", [True, False], ids=["in place of an earlier one", "in a new folder"])
+def test_an_exception_while_a_folder_is_written_leaves_all_as_it_was(tmp_path, there, error):
+    folder = tmp_path / "new" / "deep" / "a"
+    if there:
+        folder.mkdir(parents=True)
+        (folder / "file").write_text("old")
+    before = everything(tmp_path)
+    with pytest.raises(error), write_folder_atomically(folder) as temporary:  # noqa: PT012 - the block is what is tested
+        (temporary / "file").write_text("half of the n")
+        raise error
+    assert everything(tmp_path) == before
+
+
+def test_a_folder_is_seen_whole_and_replaces_an_earlier_one_with_all_that_was_in_it(tmp_path):
+    folder = tmp_path / "new" / "a"
+    for names in (["a", "b"], ["b", "c"]):
+        before = everything(folder)
+        with write_folder_atomically(folder) as temporary:
+            for name in names:
+                (temporary / name).write_text("1")
+            assert everything(folder) == before
+        assert everything(tmp_path / "new") == {"a": False} | {f"a/{name}": "1" for name in names}
+
+
+def test_a_renaming_that_fails_brings_the_earlier_folder_back(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "file").write_text("old")
+    rename = Path.rename
+
+    def refuse(path, target):
+        if path.suffix == ".tmp":
+            raise PermissionError("refused")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(PermissionError, match="refused"), write_folder_atomically(tmp_path / "a") as temporary:
+        (temporary / "file").write_text("new")
+    assert everything(tmp_path) == {"a": False, "a/file": "old"}
+
+
+def test_leftovers_of_a_folder_go_its_earlier_self_returns_and_those_of_others_stay(tmp_path):
+    for name in (".a.0123abcd.tmp", ".a.0123abcd.old", ".a.b.0123abcd.tmp", ".a.b.0123abcd.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("kept")
+    (tmp_path / ".a.89abcdef.tmp").symlink_to(tmp_path / "mine")
+    remove_leftovers(tmp_path / "a")
+    assert files_in(tmp_path) == [".a.b.0123abcd.old", ".a.b.0123abcd.tmp", "a", "mine"]
+    assert (tmp_path / "a" / "file").read_text() == ".a.0123abcd.old"
+    (tmp_path / ".a.0123abcd.old").mkdir()  # of one that was killed when the new one was in its place
+    remove_leftovers(tmp_path / "a")
+    assert (tmp_path / "a" / "file").read_text() == ".a.0123abcd.old"
+    assert (tmp_path / "mine" / "file").read_text() == "kept"
+
+
+def write_slowly(connection, folder, letter):
+    with write_folder_atomically(folder, on_waiting=lambda: connection.send("waiting")) as temporary:
+        connection.send("writing")
+        connection.recv()
+        (temporary / "file").write_text(letter)
+    connection.send("done")
+
+
+def test_two_who_write_one_folder_wait_for_each_other_unless_the_first_is_killed(tmp_path):
+    folder = tmp_path / "a"
+    with child(write_slowly, str(folder), "1") as (_, first):
+        assert first.recv() == "writing"
+        with child(write_slowly, str(folder), "2") as (_, second):
+            assert second.recv() == "waiting"
+            assert len(temporary_files(tmp_path)) == 1
+            first.send("go on")
+            assert [first.recv(), second.recv()] == ["done", "writing"]
+            assert (folder / "file").read_text() == "1"
+            second.send("go on")
+            assert second.recv() == "done"
+    assert everything(tmp_path) == {"a": False, "a/file": "2"}
+    with child(write_slowly, str(folder), "3") as (process, connection):
+        assert connection.recv() == "writing"
+        process.kill()
+        process.join()
+        with write_folder_atomically(folder, on_waiting=lambda: pytest.fail("waited")) as temporary:
+            (temporary / "file").write_text("4")
+    assert everything(tmp_path) == {"a": False, "a/file": "4"}
 
 
 JSON = st.recursive(

@@ -310,7 +310,15 @@ def test_a_folder_with_other_things_is_refused_and_untouched(make_model, tmp_pat
             export_to_huggingface(make_model(), tmp_path / name)
 
 
-@pytest.mark.parametrize("step", ["write_safetensors", "write_json", "model_card", "_put_in_place"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        "weights.export.write_safetensors",
+        "weights.export.write_json",
+        "weights.export.model_card",
+        "utils.files._put_in_place",
+    ],
+)
 def test_where_it_fails_nothing_is_there_and_the_earlier_one_is_as_it_was(make_model, tmp_path, monkeypatch, step):
     export_to_huggingface(make_model(1), tmp_path / "old")
     before = (tmp_path / "old" / "model.safetensors").read_bytes()
@@ -318,7 +326,7 @@ def test_where_it_fails_nothing_is_there_and_the_earlier_one_is_as_it_was(make_m
     def fail(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(f"gptlib.weights.export.{step}", fail)
+    monkeypatch.setattr(f"gptlib.{step}", fail)
     for name in ("old", "new"):
         with pytest.raises(CheckpointError, match=rf"'.*{name}' could not be written \(No space left on device\)"):
             export_to_huggingface(make_model(2), tmp_path / name)
