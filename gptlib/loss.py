@@ -37,7 +37,7 @@ def batch_loss(
 
     forward: what is called in place of the model, the same compiled, say.
     """
-    hidden = (forward or model)(inputs, head=False)  # (B, T, C)
+    hidden = (forward or model)(inputs, return_hidden=True)  # (B, T, C)
     head, n_logits = model.output_head, targets.numel() * model.config.vocab_size
     device = hidden.device.type
     # In fp16 gradients are scaled up lest they vanish, and here they would be computed before that.
@@ -103,10 +103,10 @@ def perplexity(loss: float) -> float:
 def token_losses(model: GPTModel, inputs: Tensor, targets: Tensor, **options) -> Tensor:
     """-ln p(target) at each position, (B, T) in float32, and 0 where the target is -100.
 
-    inputs, targets (B, T) int64. options: `cache` and `padding`, as the model takes them. Only positions with a target
-    get logits, and only so many at a time that these stay below MANY_LOGITS numbers.
+    inputs, targets (B, T) int64. options: `cache` and `pad_lengths`, as the model takes them. Only positions with
+    a target get logits, and only so many at a time that these stay below MANY_LOGITS numbers.
     """
-    hidden = model(inputs, head=False, **options)  # (B, T, C)
+    hidden = model(inputs, return_hidden=True, **options)  # (B, T, C)
     counted = targets != IGNORE_INDEX
     rows = max(1, MANY_LOGITS // model.config.vocab_size)
     chunks = zip(hidden[counted].split(rows), targets[counted].split(rows), strict=True)

@@ -209,23 +209,23 @@ def ending_nats(model: GPTModel, batch: list[Encoded]) -> list[list[float]]:
     items = [([question.context[-1], *e[:-1]], e) for question in batch for e in question.endings]
     padded = collate_padded(items)
     inputs, targets = (padded[name].to(model.device) for name in ("inputs", "targets"))  # (rows, T)
-    cache, padding = _read_contexts(model, [question.context[:-1] for question in batch], rows, inputs.shape[1])
-    costs = token_losses(model, inputs, targets, cache=cache, padding=padding).sum(dim=1)
+    cache, pad_lengths = _read_contexts(model, [question.context[:-1] for question in batch], rows, inputs.shape[1])
+    costs = token_losses(model, inputs, targets, cache=cache, pad_lengths=pad_lengths).sum(dim=1)
     return [part.tolist() for part in costs.split([len(question.endings) for question in batch])]
 
 
 def _read_contexts(
     model: GPTModel, contexts: list[list[int]], rows: Tensor, room: int
 ) -> tuple[KVCache | None, Tensor | None]:
-    """The cache of the contexts, padded on the left and repeated for `rows`, with room for more, and that padding."""
+    """The cache of the contexts, padded on the left and repeated for `rows`, with room for more; and pad_lengths."""
     longest = max(map(len, contexts))
     if longest == 0:
         return None, None
     ids = torch.tensor([[0] * (longest - len(context)) + context for context in contexts], device=model.device)
-    padding = torch.tensor([longest - len(context) for context in contexts], device=model.device)
+    pad_lengths = torch.tensor([longest - len(context) for context in contexts], device=model.device)
     read, cache = model.new_cache(len(contexts), longest), model.new_cache(len(rows), longest + room)
-    model(ids, cache=read, padding=padding, head=False)
+    model(ids, cache=read, pad_lengths=pad_lengths, return_hidden=True)
     rows = rows.to(model.device)
     cache.keys[..., :longest, :], cache.values[..., :longest, :] = read.keys[:, rows], read.values[:, rows]
     cache.advance(longest)
-    return cache, padding[rows]
+    return cache, pad_lengths[rows]

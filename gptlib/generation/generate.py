@@ -1,6 +1,6 @@
-"""From logits to text: sampling filters, token by token generation with a KV cache, batches of prompts, streaming.
+"""From a prompt to text: token by token generation with a KV cache, batches of prompts, streaming.
 
-`next_token_probabilities` is all the mathematics; `generate_tokens` is the loop; the rest is getting text in and out.
+`generate_tokens` is the loop; the rest is getting text in and out. How a token is chosen is in `sampling`.
 """
 
 import codecs
@@ -10,66 +10,29 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from gptlib.generation.sampling import draw
+from gptlib.generation.sampling import check_sampling, sample
 from gptlib.model import GPTModel, eval_mode
 from gptlib.model.attention import KVCache
 from gptlib.tokenizers import Tokenizer
-from gptlib.utils.validation import is_number, whole_number
-
-
-def next_token_probabilities(
-    logits: Tensor, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
-) -> Tensor:
-    """Logits (B, V) -> the distribution (B, V) that the next token is drawn from.
-
-    temperature divides the logits: below 1 the likely become likelier, and 0 leaves the likeliest alone. top_k keeps
-    the k likeliest tokens (Fan et al. 2018, section 5.4). top_p keeps the fewest likeliest tokens whose probabilities
-    sum to at least p (Holtzman et al. 2020, section 3.1). They act in this order, and what is left sums to 1.
-    """
-    if temperature == 0:
-        return torch.nn.functional.one_hot(logits.argmax(dim=-1), logits.shape[-1]).float()
-    logits = logits.float()
-    # Only differences count; with the largest at 0, a tiny temperature can't overflow. It must not become 0 in float32.
-    temperature = max(temperature, torch.finfo(logits.dtype).tiny)
-    logits = (logits - logits.amax(dim=-1, keepdim=True)) / temperature
-    if top_k is not None and top_k < logits.shape[-1]:
-        values, tokens = logits.topk(top_k, dim=-1)
-        logits = torch.full_like(logits, -torch.inf).scatter(-1, tokens, values)
-    probabilities = logits.softmax(dim=-1)
-    if top_p is not None and top_p < 1:
-        sorted_, tokens = probabilities.sort(dim=-1, descending=True)
-        before = sorted_.cumsum(dim=-1) - sorted_  # probability of all that is likelier
-        sorted_ = sorted_.masked_fill(before >= top_p, 0.0)  # the likeliest has 0 before it and always stays
-        probabilities = torch.zeros_like(probabilities).scatter(-1, tokens, sorted_)
-        probabilities = probabilities / probabilities.sum(dim=-1, keepdim=True)
-    return probabilities
-
-
-def check_sampling(max_new_tokens: int, temperature: float, top_k: int | None, top_p: float | None) -> None:
-    """Raise ValueError, naming the parameter, where one of them makes no sense."""
-    whole_number("max_new_tokens", max_new_tokens, 0)
-    if not is_number(temperature) or temperature < 0:
-        raise ValueError(f"temperature={temperature!r} is out of range; give 0 (always the likeliest token) or more.")
-    if top_k is not None:
-        whole_number("top_k", top_k, 1, ", or None for all tokens")
-    if top_p is not None and not (is_number(top_p) and 0 < top_p <= 1):
-        raise ValueError(f"top_p={top_p!r} is out of range; give a number above 0 and at most 1, or None.")
+from gptlib.utils.validation import whole_number
 
 
 @torch.no_grad()
-def next_logits(model: GPTModel, ids: Tensor, cache: KVCache | None = None, padding: Tensor | None = None) -> Tensor:
-    """The logits (B, V) of the token behind ids (B, T); with a cache, only what it has not seen is computed.
+def next_logits(
+    model: GPTModel, ids: Tensor, cache: KVCache | None = None, pad_lengths: Tensor | None = None
+) -> Tensor:
+    """The logits (B, V) of the token after ids (B, T); with a cache, only what it has not seen is computed.
 
-    Where T is over the model's context_length, the last context_length tokens are seen. Positions then move with
-    every token, so that nothing cached is right any longer, and the window is computed anew.
+    If T is over the model's context_length, the last context_length tokens are seen. Positions then move with
+    every token, so nothing cached is right any longer, and the window is computed again.
     """
     context = model.config.context_length
     beyond = max(ids.shape[1] - context, 0)
     if cache is not None and not beyond:
-        return model(ids[:, cache.length :], cache=cache, padding=padding, last_only=True)[:, -1]
-    if padding is not None:
-        padding = (padding - beyond).clamp(min=0)
-    return model(ids[:, -context:], padding=padding, last_only=True)[:, -1]
+        return model(ids[:, cache.length :], cache=cache, pad_lengths=pad_lengths, last_only=True)[:, -1]
+    if pad_lengths is not None:
+        pad_lengths = (pad_lengths - beyond).clamp(min=0)
+    return model(ids[:, -context:], pad_lengths=pad_lengths, last_only=True)[:, -1]
 
 
 def generate_tokens(
@@ -82,15 +45,15 @@ def generate_tokens(
     top_p: float | None = None,
     eos_id: int | None = None,
     seed: int | None = None,
-    padding: Tensor | None = None,
+    pad_lengths: Tensor | None = None,
     use_cache: bool = True,
     vocab_size: int | None = None,
 ) -> Iterator[Tensor]:
     """Yield the next token of every row, (B,) int64, until max_new_tokens or until every row has had eos_id.
 
-    ids (B, T): the prompts, with `padding` (B,) tokens of padding at the left of each. A finished row yields eos_id.
-    vocab_size: of a model that knows more tokens than its tokenizer (a padded vocabulary), only those below are drawn.
-    Without a seed, PyTorch's global random state decides.
+    ids (B, T): the prompts. pad_lengths (B,): how many tokens at the left of each are padding. A finished row
+    yields eos_id. vocab_size: only ids below it are drawn, for a model that knows more tokens than its tokenizer
+    (a padded vocabulary). Without a seed, PyTorch's global random state decides.
     """
     check_sampling(max_new_tokens, temperature, top_k, top_p)
     if not isinstance(ids, Tensor) or ids.ndim != 2 or ids.shape[1] == 0:
@@ -104,7 +67,7 @@ def generate_tokens(
             f"only the last {context} tokens are seen from there on, and each new one takes longer.",
             stacklevel=3,
         )
-    padding = padding.to(ids.device) if padding is not None and padding.any() else None
+    pad_lengths = pad_lengths.to(ids.device) if pad_lengths is not None and pad_lengths.any() else None
     cache = model.new_cache(batch, n + max_new_tokens) if use_cache and n <= context else None
     generator = None if seed is None else torch.Generator(ids.device).manual_seed(seed)
     finished = torch.zeros(batch, dtype=torch.bool, device=ids.device)
@@ -112,8 +75,8 @@ def generate_tokens(
     modules = list(model.modules())
     for _ in range(max_new_tokens):
         with eval_mode(modules):  # not around the loop: a stream left half read leaves the model as it was
-            logits = next_logits(model, ids, cache, padding)[:, :vocab_size]  # (B, V)
-        token = draw(logits, temperature, top_k, top_p, generator)  # by next_token_probabilities, only faster
+            logits = next_logits(model, ids, cache, pad_lengths)[:, :vocab_size]  # (B, V)
+        token = sample(logits, temperature, top_k, top_p, generator)
         if eos_id is not None:
             token = token.masked_fill(finished, eos_id)
             finished |= token == eos_id
@@ -137,7 +100,7 @@ def generate(
     top_p: float | None = None,
     eos_id: int | None = None,
     seed: int | None = None,
-    padding: Tensor | None = None,
+    pad_lengths: Tensor | None = None,
     use_cache: bool = True,
     vocab_size: int | None = None,
 ) -> Tensor:
@@ -148,14 +111,14 @@ def generate(
     options are those of `generate_tokens`. Raises ValueError, naming the parameter, where one makes no sense.
     """
     options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "eos_id": eos_id, "seed": seed}
-    options |= {"padding": padding, "use_cache": use_cache, "vocab_size": vocab_size}
+    options |= {"pad_lengths": pad_lengths, "use_cache": use_cache, "vocab_size": vocab_size}
     tokens = list(generate_tokens(model, ids, max_new_tokens, **options))
     ids = ids.to(model.device)
     return torch.cat((ids, torch.stack(tokens, dim=1)), dim=1) if tokens else ids
 
 
 def encode_prompts(tokenizer: Tokenizer, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Prompts of any lengths -> ids (batch, n), padded on the left, and how much padding each row has, (batch,).
+    """Prompts of any lengths -> ids (batch, n), padded on the left, and pad_lengths (batch,).
 
     On the left, because a row is continued at its right end. An empty prompt becomes the end-of-text token, behind
     which a new text begins; a tokenizer that has none refuses it with ValueError.
@@ -167,8 +130,8 @@ def encode_prompts(tokenizer: Tokenizer, prompts: Sequence[str]) -> tuple[Tensor
             raise ValueError(f"The prompt {prompt!r} is empty; give at least one character to continue.")
         rows.append(ids or [tokenizer.eos_id])
     longest = max(map(len, rows))
-    padding = torch.tensor([longest - len(ids) for ids in rows])
-    return torch.tensor([[0] * (longest - len(ids)) + ids for ids in rows]), padding
+    pad_lengths = torch.tensor([longest - len(ids) for ids in rows])
+    return torch.tensor([[0] * (longest - len(ids)) + ids for ids in rows]), pad_lengths
 
 
 def generate_text(
@@ -193,9 +156,9 @@ def generate_text(
     if num_samples is not None:
         whole_number("num_samples", num_samples, 1)
     prompts = [text for text in prompts for _ in range(num_samples or 1)]
-    ids, padding = encode_prompts(tokenizer, prompts)
+    ids, pad_lengths = encode_prompts(tokenizer, prompts)
     options = {"eos_id": tokenizer.eos_id, "vocab_size": tokenizer.vocab_size} | options
-    out = generate(model, ids, max_new_tokens, padding=padding, **options)[:, ids.shape[1] :].tolist()
+    out = generate(model, ids, max_new_tokens, pad_lengths=pad_lengths, **options)[:, ids.shape[1] :].tolist()
     texts = []
     for text, new in zip(prompts, out, strict=True):
         end = new.index(options["eos_id"]) if options["eos_id"] in new else len(new)

@@ -67,21 +67,21 @@ class KVCache:
         self.length = 0
 
 
-def attention_mask(n_queries: int, n_keys: int, padding: Tensor | None = None, device=None) -> Tensor:
-    """True where a query may look: (n_queries, n_keys), or (B, 1, n_queries, n_keys) with `padding`.
+def attention_mask(n_queries: int, n_keys: int, pad_lengths: Tensor | None = None, device=None) -> Tensor:
+    """True where a query may look: (n_queries, n_keys), or (B, 1, n_queries, n_keys) with `pad_lengths`.
 
     The queries are the last `n_queries` of the `n_keys` positions, and each sees itself and what came before.
-    `padding` (B,) counts each row's left padding, which nobody sees (padding itself sees only itself, since a row
-    of the mask without any True would give NaN).
+    pad_lengths (B,): how many tokens at the left of each row are padding, which nobody sees. (Padding itself sees
+    only itself, since a row of the mask without any True would give NaN.)
 
     Example, 2 queries, 3 keys: [[True, True, False], [True, True, True]]
     """
     query = torch.arange(n_keys - n_queries, n_keys, device=device)[:, None]
     key = torch.arange(n_keys, device=device)[None, :]
     causal = key <= query  # (T, S)
-    if padding is None:
+    if pad_lengths is None:
         return causal
-    real = key >= padding[:, None, None, None]  # (B, 1, 1, S)
+    real = key >= pad_lengths[:, None, None, None]  # (B, 1, 1, S)
     return (causal & real) | (key == query)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import ClassVar
 
 from gptlib.utils.validation import is_number, whole_number
 
@@ -29,8 +28,6 @@ class GPTConfig:
     """Whether the output head shares the token embedding's weights (the official GPT-2 weights do)."""
     positions: str = "learned"
     """How positions are given: "learned" embeddings as in GPT-2, or "sinusoidal" as in the first transformer."""
-
-    model_type: ClassVar[str] = "gptlib"  # no field: PEFT asks for it, lest it be one that it treats in another way
 
     def __post_init__(self):
         for name in ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers"):

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from gptlib.model.attention import KVCache, MultiHeadAttention, attention_mask
 from gptlib.model.config import GPTConfig
-from gptlib.model.peft import callable_by_peft
+from gptlib.model.peft import usable_by_peft
 from gptlib.ops.linear import Linear
 
 
@@ -88,12 +88,17 @@ class SinusoidalPositions(nn.Module):
         return table[..., : self.emb_dim]
 
 
+@usable_by_peft
 class GPTModel(nn.Module):
     """GPT-2: token and position embeddings, `n_layers` blocks, a final LayerNorm, and a head that scores every token.
 
     config: a GPTConfig, or a plain dict with its keys. Weights start as GPT-2's did: normal with deviation 0.02, the
     projections back into the residual stream divided by sqrt(2 n_layers), biases zero (Radford et al. 2019, 2.3).
     """
+
+    architecture = "gpt2"
+    """What a checkpoint calls it."""
+    config_class = GPTConfig
 
     def __init__(self, config: GPTConfig | Mapping):
         super().__init__()
@@ -127,42 +132,30 @@ class GPTModel(nn.Module):
         if isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
 
-    @callable_by_peft
     def forward(
         self,
         ids: Tensor,
         *,
         cache: KVCache | None = None,
-        padding: Tensor | None = None,
+        pad_lengths: Tensor | None = None,
         last_only: bool = False,
-        head: bool = True,
+        return_hidden: bool = False,
         return_attention: bool = False,
     ) -> Tensor | tuple[Tensor, list[Tensor]]:
         """Token ids (B, T) -> logits (B, T, V): at each position, a score for every token that could come next.
 
-        cache: from `new_cache`; `ids` are then the tokens behind those it has seen, and it keeps what it needs of
-        them. padding: (B,), how many tokens at the left of each row (cached ones counted) are padding: nobody looks
-        at them, and positions count from the first real token. last_only: only the last position's logits, (B, 1, V),
-        since generation needs no others. head: False for what the output head would get, (B, T, C). return_attention:
-        also the attention weights, one (B, H, T, S) for each block.
+        cache: from `new_cache`; `ids` are then the tokens after those it has seen, and it keeps what it needs of
+        them. pad_lengths: (B,), how many tokens at the left of each row (cached ones counted) are padding: nobody
+        looks at them, and positions count from the first real token. last_only: only the last position's logits,
+        (B, 1, V), since generation needs no others. return_hidden: in place of logits what the output head would
+        get, (B, T, C). return_attention: also the attention weights, one (B, H, T, S) for each block.
 
-        Raises ValueError where T, with what is cached, is over context_length, or an id is not in the vocabulary.
+        Raises ValueError if T, with what is cached, is over context_length, or an id is not in the vocabulary.
         """
-        self._check_ids(ids)
         seen = cache.length if cache is not None else 0
-        T = ids.shape[1]
-        if seen + T > self.config.context_length:
-            raise ValueError(
-                f"{seen + T} tokens are more than the model's context_length={self.config.context_length}; "
-                "pass the last context_length of them."
-            )
-        positions = torch.arange(seen, seen + T, device=ids.device)  # (T,)
-        mask = None
-        if padding is not None:
-            positions = (positions - padding[:, None]).clamp(min=0)  # (B, T)
-            mask = attention_mask(T, seen + T, padding, device=ids.device)
+        self._check_ids(ids, seen)
+        positions, mask = self._places(ids, seen, pad_lengths)
         x = self.dropout(self.embed(ids, positions))  # (B, T, C)
-
         attention = []
         for layer, block in enumerate(self.blocks):
             options = {"cache": cache, "layer": layer, "mask": mask, "return_weights": return_attention}
@@ -174,19 +167,32 @@ class GPTModel(nn.Module):
                 x, weights = x
                 attention.append(weights)
         if cache is not None:
-            cache.advance(T)
+            cache.advance(ids.shape[1])
         x = self.final_norm(x[:, -1:] if last_only else x)  # (B, T, C)
-        if head:
-            x = self.output_head(x)  # (B, T, V)
-        return (x, attention) if return_attention else x
+        out = x if return_hidden else self.output_head(x)  # (B, T, V)
+        return (out, attention) if return_attention else out
 
-    def _check_ids(self, ids: Tensor) -> None:
+    def _places(self, ids: Tensor, seen: int, pad_lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The positions, (T,) or with padding (B, T), and the mask that padding needs, (B, 1, T, S)."""
+        T = ids.shape[1]
+        positions = torch.arange(seen, seen + T, device=ids.device)
+        if pad_lengths is None:
+            return positions, None
+        mask = attention_mask(T, seen + T, pad_lengths, device=ids.device)
+        return (positions - pad_lengths[:, None]).clamp(min=0), mask
+
+    def _check_ids(self, ids: Tensor, seen: int) -> None:
         if not isinstance(ids, Tensor) or ids.dtype not in (torch.int64, torch.int32):
             what = ids.dtype if isinstance(ids, Tensor) else type(ids).__name__
             raise ValueError(f"The model takes a tensor of whole numbers, not {what}; pass torch.tensor(ids).long().")
         if ids.ndim != 2 or ids.numel() == 0:
             raise ValueError(
                 f"The model takes ids of shape (batch, tokens), at least one each, not {tuple(ids.shape)}."
+            )
+        if (length := seen + ids.shape[1]) > self.config.context_length:
+            raise ValueError(
+                f"{length} tokens are more than the model's context_length={self.config.context_length}; "
+                "pass the last context_length of them."
             )
         if ids.device.type != "cpu" or torch.compiler.is_compiling():
             return  # reading the ids there would stall the device
@@ -212,10 +218,6 @@ class GPTModel(nn.Module):
         return KVCache(
             c.n_layers, batch_size, c.n_heads, length, c.emb_dim // c.n_heads, dtype=weight.dtype, device=weight.device
         )
-
-    def prepare_inputs_for_generation(self, input_ids: Tensor, **options) -> dict:
-        """What a step of transformers' generation would call the model with; PEFT asks for it and uses `forward`."""
-        return {"input_ids": input_ids, **options}
 
     def parameter_count(self, embeddings: bool = True) -> int:
         """Number of parameters, tied ones counted once; without `embeddings`, those of tables only looked up left out.

@@ -219,10 +219,10 @@ def test_greedy_equals_transformers(make_twins, changes):
     assert torch.equal(generate(ours, ids, 30, temperature=0), expected)
 
     # the same on prompts of different lengths, padded on the left
-    padding = torch.tensor([0, 2, 5, 3])
-    real = (torch.arange(6) >= padding[:, None]).long()
+    pad_lengths = torch.tensor([0, 2, 5, 3])
+    real = (torch.arange(6) >= pad_lengths[:, None]).long()
     expected = theirs.generate(ids, attention_mask=real, **options)
-    assert torch.equal(generate(ours, ids, 30, temperature=0, padding=padding), expected)
+    assert torch.equal(generate(ours, ids, 30, temperature=0, pad_lengths=pad_lengths), expected)
 
 
 def test_end_of_text_as_transformers(make_twins):
@@ -304,8 +304,8 @@ def test_a_batch_of_prompts_equals_each_alone_with_sinusoidal_positions(make_mod
 
 
 def test_prompts_are_padded_on_the_left():
-    ids, padding = encode_prompts(BYTES, ["abc", "", "de"])
-    assert padding.tolist() == [0, 2, 1]
+    ids, pad_lengths = encode_prompts(BYTES, ["abc", "", "de"])
+    assert pad_lengths.tolist() == [0, 2, 1]
     assert ids[0].tolist() == [97, 98, 99]
     assert ids[1, 2:].tolist() == [256]  # behind <|endoftext|> a new text begins
     assert ids[2, 1:].tolist() == [100, 101]
@@ -351,7 +351,7 @@ class Scripted(GPTModel):
         super().__init__({"vocab_size": vocab_size, "context_length": 400, "emb_dim": 2, "n_heads": 1, "n_layers": 1})
         self.script, self.prompt_length, self.calls = list(script), prompt_length, 0
 
-    def forward(self, ids, *, cache=None, padding=None, last_only=False):
+    def forward(self, ids, *, cache=None, pad_lengths=None, last_only=False):
         seen = ids.shape[1]
         if cache is not None:
             seen += cache.length

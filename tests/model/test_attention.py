@@ -142,14 +142,16 @@ def test_a_full_cache_refuses_more_and_keeps_what_it_has():
     attention(torch.randn(1, 1, 12), cache=cache)  # one more fits
 
 
-@given(n_queries=st.integers(1, 6), seen=st.integers(0, 6), padding=st.none() | st.lists(st.integers(0, 9), min_size=1))
-def test_the_mask_says_who_sees_whom(n_queries, seen, padding):
+@given(
+    n_queries=st.integers(1, 6), seen=st.integers(0, 6), pad_lengths=st.none() | st.lists(st.integers(0, 9), min_size=1)
+)
+def test_the_mask_says_who_sees_whom(n_queries, seen, pad_lengths):
     n_keys = seen + n_queries
-    mask = attention_mask(n_queries, n_keys, None if padding is None else torch.tensor(padding))
+    mask = attention_mask(n_queries, n_keys, None if pad_lengths is None else torch.tensor(pad_lengths))
     assert mask.dtype == torch.bool
-    rows = [mask] if padding is None else mask[:, 0]
-    assert len(rows) == len(padding or [0])
-    for row, left in zip(rows, padding or [0], strict=True):
+    rows = [mask] if pad_lengths is None else mask[:, 0]
+    assert len(rows) == len(pad_lengths or [0])
+    for row, left in zip(rows, pad_lengths or [0], strict=True):
         for q in range(n_queries):
             for k in range(n_keys):
                 itself = k == seen + q
@@ -159,13 +161,13 @@ def test_the_mask_says_who_sees_whom(n_queries, seen, padding):
 @pytest.mark.parametrize("return_weights", [False, True])
 def test_left_padding_is_not_seen(return_weights):
     attention = make_attention()
-    x, padding = torch.randn(3, 7, 12), torch.tensor([0, 2, 6])
-    out = attention(x, mask=attention_mask(7, 7, padding), return_weights=return_weights)
+    x, pad_lengths = torch.randn(3, 7, 12), torch.tensor([0, 2, 6])
+    out = attention(x, mask=attention_mask(7, 7, pad_lengths), return_weights=return_weights)
     if return_weights:
         out, weights = out
         torch.testing.assert_close(weights.sum(-1), torch.ones(3, 3, 7))
     assert out.isfinite().all()
-    for row, left in enumerate(padding.tolist()):
+    for row, left in enumerate(pad_lengths.tolist()):
         torch.testing.assert_close(out[row : row + 1, left:], attention(x[row : row + 1, left:]), rtol=1e-4, atol=1e-5)
 
 

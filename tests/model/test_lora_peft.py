@@ -106,9 +106,9 @@ def test_our_generation_on_their_wrapped_model(make_model, tmp_path, task, shape
     expected = generate(ours, IDS, 5, temperature=0)
     for use_cache in (True, False):
         assert torch.equal(generate(theirs, IDS, 5, temperature=0, use_cache=use_cache), expected)
-    padding = torch.tensor([0, 4])
-    padded = generate(ours, IDS, 5, temperature=0, padding=padding)
-    assert torch.equal(generate(theirs, IDS, 5, temperature=0, padding=padding), padded)
+    pad_lengths = torch.tensor([0, 4])
+    padded = generate(ours, IDS, 5, temperature=0, pad_lengths=pad_lengths)
+    assert torch.equal(generate(theirs, IDS, 5, temperature=0, pad_lengths=pad_lengths), padded)
     with theirs.disable_adapter():
         torch.testing.assert_close(theirs(IDS), make_model(**shape)(IDS))
 
@@ -174,7 +174,7 @@ def test_called_by_transformers_names(make_model):
     assert torch.equal(model(input_ids=IDS, attention_mask=torch.ones_like(IDS)), expected)
     left = torch.ones_like(IDS)
     left[1, :4] = 0
-    assert torch.equal(model(IDS, attention_mask=left), model(IDS, padding=torch.tensor([0, 4])))
+    assert torch.equal(model(IDS, attention_mask=left), model(IDS, pad_lengths=torch.tensor([0, 4])))
     right = left.flip(1)
     torch.testing.assert_close(model(IDS, attention_mask=right)[1, :5], expected[1, :5])
     cache = model.new_cache(2)
@@ -183,7 +183,7 @@ def test_called_by_transformers_names(make_model):
         model(IDS[:, 6:], attention_mask=left, cache=cache), model(IDS, attention_mask=left)[:, 6:]
     )
     assert left_padding(torch.zeros(1, 3)).tolist() == [3]
-    assert model.prepare_inputs_for_generation(IDS, padding=None) == {"input_ids": IDS, "padding": None}
+    assert model.prepare_inputs_for_generation(IDS, pad_lengths=None) == {"input_ids": IDS, "pad_lengths": None}
 
 
 def test_transformers_names_that_mean_nothing_here(make_model):
@@ -195,7 +195,7 @@ def test_transformers_names_that_mean_nothing_here(make_model):
     middle[0, 3] = 0
     with pytest.raises(ValueError, match="attention_mask") as error:
         model(IDS, attention_mask=middle)
-    for options in ({"input_ids": IDS}, {"attention_mask": torch.ones_like(IDS), "padding": torch.tensor([0, 2])}):
+    for options in ({"input_ids": IDS}, {"attention_mask": torch.ones_like(IDS), "pad_lengths": torch.tensor([0, 2])}):
         with pytest.raises(ValueError, match="input_ids") as error:
             model(IDS, **options)
         assert_helpful(error)

@@ -119,12 +119,12 @@ def test_logits_equal_transformers(make_twins, changes):
 
 def test_left_padded_logits_equal_transformers(make_twins):
     ours, theirs = make_twins(qkv_bias=True)
-    ids, padding = random_ids(4, 11), torch.tensor([0, 1, 5, 10])
-    real = torch.arange(11) >= padding[:, None]
+    ids, pad_lengths = random_ids(4, 11), torch.tensor([0, 1, 5, 10])
+    real = torch.arange(11) >= pad_lengths[:, None]
     position_ids = (real.cumsum(-1) - 1).clamp(min=0)
     with torch.no_grad():
         expected = theirs(ids, attention_mask=real.long(), position_ids=position_ids).logits
-        logits = ours(ids, padding=padding)
+        logits = ours(ids, pad_lengths=pad_lengths)
     torch.testing.assert_close(logits[real], expected[real], rtol=1e-4, atol=1e-4)
 
 
@@ -183,15 +183,15 @@ def test_a_batch_equals_its_rows(make_model, positions):
 def test_a_cache_fed_in_any_chunks_changes_nothing(tiny_model, chunks, paddings, last_only):
     n = sum(chunks)
     ids = random_ids(3, n, seed=n)
-    padding = None if paddings is None else torch.tensor(paddings).clamp(max=n - 1)
-    real = torch.arange(n) >= (0 if padding is None else padding[:, None])
+    pad_lengths = None if paddings is None else torch.tensor(paddings).clamp(max=n - 1)
+    real = torch.arange(n) >= (0 if pad_lengths is None else pad_lengths[:, None])
     real = real.expand(3, n)
     cache = tiny_model.new_cache(3)
     with torch.no_grad():
-        whole = tiny_model(ids, padding=padding)
+        whole = tiny_model(ids, pad_lengths=pad_lengths)
         end = 0
         for piece in ids.split(chunks, dim=1):
-            logits = tiny_model(piece, cache=cache, padding=padding, last_only=last_only)
+            logits = tiny_model(piece, cache=cache, pad_lengths=pad_lengths, last_only=last_only)
             end += piece.shape[1]
             here = slice(end - logits.shape[1], end)
             torch.testing.assert_close(logits[real[:, here]], whole[:, here][real[:, here]], rtol=1e-4, atol=1e-4)
@@ -203,18 +203,18 @@ def test_a_cache_fed_in_any_chunks_changes_nothing(tiny_model, chunks, paddings,
 def test_left_padded_rows_equal_unpadded_rows(make_model, positions):
     model = make_model(positions=positions)
     rows = [random_ids(1, n, seed=n) for n in (1, 4, 11)]
-    padding = torch.tensor([11 - row.shape[1] for row in rows])
+    pad_lengths = torch.tensor([11 - row.shape[1] for row in rows])
     with torch.no_grad():
         alone = [model(row)[0] for row in rows]
         for filler in (0, 60):  # whatever stands there
             padded = torch.cat([torch.nn.functional.pad(row, (11 - row.shape[1], 0), value=filler) for row in rows])
-            logits, attention = model(padded, padding=padding, return_attention=True)
-            fused = model(padded, padding=padding)
+            logits, attention = model(padded, pad_lengths=pad_lengths, return_attention=True)
+            fused = model(padded, pad_lengths=pad_lengths)
             assert fused.isfinite().all()
             for i, expected in enumerate(alone):
-                torch.testing.assert_close(fused[i, padding[i] :], expected, rtol=1e-4, atol=1e-4)
-                torch.testing.assert_close(logits[i, padding[i] :], expected, rtol=1e-4, atol=1e-4)
-                assert attention[0][i, :, padding[i] :, : padding[i]].count_nonzero() == 0
+                torch.testing.assert_close(fused[i, pad_lengths[i] :], expected, rtol=1e-4, atol=1e-4)
+                torch.testing.assert_close(logits[i, pad_lengths[i] :], expected, rtol=1e-4, atol=1e-4)
+                assert attention[0][i, :, pad_lengths[i] :, : pad_lengths[i]].count_nonzero() == 0
 
 
 def test_cached_attention_weights_are_rows_of_the_uncached(tiny_model):
