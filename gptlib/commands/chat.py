@@ -5,23 +5,26 @@ seen as far back as the model's context reaches.
 """
 
 import sys
+from typing import Literal
 
 from gptlib.commands.options import add_shared
 from gptlib.commands.running import load_with_tokenizer
+from gptlib.commands.values import NonNegativeInt
 from gptlib.generation import check_sampling
 from gptlib.generation.chat import Conversation
-from gptlib.instructions import find_template
-from gptlib.utils.validation import whole_number
+from gptlib.instructions import TEMPLATES
 
 USAGE = "gptlib chat --load FILE [--template chat|alpaca] [OPTIONS]"
 
 
 def add_arguments(parser) -> None:
     add_shared(parser, "--load")
-    parser.add_argument("--template", default="chat", help="the one that it was fine-tuned with: chat, or alpaca")
+    parser.add_argument(
+        "--template", type=Literal[*TEMPLATES], default="chat", help="the one that it was fine-tuned with"
+    )
     parser.add_argument(
         "--turns",
-        type=int | None,
+        type=NonNegativeInt | None,
         default=None,
         help="how many earlier questions and answers the model sees (default: all that its context has room for); 0 "
         "suits a small model that has learned single questions only",
@@ -30,22 +33,16 @@ def add_arguments(parser) -> None:
     add_shared(parser, "--temperature", default=0.0)
     add_shared(parser, "--top-k")
     add_shared(parser, "--top-p")
-    parser.add_argument("--seed", type=int | None, default=None, help="the same seed gives the same answers")
+    parser.add_argument("--seed", type=NonNegativeInt | None, default=None, help="the same seed gives the same answers")
     add_shared(parser, "--device")
 
 
 def run(options, parser) -> int:
-    settings = {"temperature": options.temperature, "top_k": options.top_k, "top_p": options.top_p}
-    try:
-        template = find_template(options.template)
-        whole_number("max_new_tokens", options.max_new_tokens, 1)
-        turns = None if options.turns is None else whole_number("turns", options.turns, 0)
-        check_sampling(options.max_new_tokens, **settings)
-    except ValueError as error:
-        parser.error(str(error))
-    loaded = load_with_tokenizer(options.load, options.device)
-    settings |= {"max_new_tokens": options.max_new_tokens, "seed": options.seed}
-    conversation = Conversation(loaded.model, loaded.tokenizer, template, settings, turns)
+    settings = {name: options[name] for name in ("max_new_tokens", "temperature", "top_k", "top_p")}
+    check_sampling(**settings)
+    loaded, template = load_with_tokenizer(options.load, options.device), TEMPLATES[options.template]
+    settings["seed"] = options.seed
+    conversation = Conversation(loaded.model, loaded.tokenizer, template, settings, options.turns)
     print("/reset begins anew, /quit ends, Ctrl-C stops an answer.", file=sys.stderr)
     while (said := ask()) != "/quit":
         respond(conversation, said)

@@ -6,13 +6,14 @@ Without options: model_weights/trained_gpt2.pth on the part of data/input.txt th
 import importlib.metadata
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from gptlib.checkpoints import Checkpoint
 from gptlib.commands.options import add_shared
 from gptlib.commands.running import load_with_tokenizer
+from gptlib.commands.values import NonNegativeInt, PositiveInt
 from gptlib.corpus import load_prepared, read_text, split_text
 from gptlib.corpus.prepared import META_FILE
 from gptlib.evaluation import (
@@ -29,39 +30,42 @@ from gptlib.utils.folders import project_root
 
 USAGE = "gptlib evaluate --load FILE [--data TEXT_OR_DIR] [--choices FILE.jsonl] [--continuations N] [OPTIONS]"
 
-PARTS = ("test", "val", "train", "all")
-
 
 def add_arguments(parser) -> None:
     add_shared(parser, "--load")
     add_shared(parser, "--data")
     parser.add_argument(
         "--part",
+        type=Literal["test", "val", "train", "all"],
         default="test",
-        help="the part of it: test or val, which `gptlib train --data` keeps out of training; train; or all",
+        help="the part of it; `gptlib train --data` keeps test and val out of training",
     )
     add_shared(parser, "--ratios")
     parser.add_argument(
         "--stride",
-        type=int | None,
+        type=PositiveInt | None,
         default=None,
         help="tokens from one window to the next; fewer give each token more context (default: half the context)",
     )
     parser.add_argument("--choices", type=str | None, default=None, help="questions to answer: data/choices.jsonl")
     parser.add_argument(
-        "--continuations", type=int, default=0, help="write on from so many places in the text, and compare"
+        "--continuations", type=NonNegativeInt, default=0, help="write on from so many places in the text, and compare"
     )
     add_shared(parser, "--temperature", default=0.8, help="of the continuations; 0 takes the likeliest")
-    parser.add_argument("--seed", type=int, default=0, help="of the continuations")
+    parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of the continuations")
     parser.add_argument("--out", type=str | None, default=None, help="write the results here, as JSON")
     add_shared(parser, "--device")
     parser.add_argument(
-        "--precision", default="fp32", help="of the weights: fp32, bf16, int8 (CPU only), or auto, which tries"
+        "--precision",
+        type=Literal[INFERENCE_PRECISIONS],
+        default="fp32",
+        help="of the weights; int8 is for CPUs only, auto tries",
     )
 
 
 def run(options, parser) -> int:
-    check(options, parser)
+    if options.out and Path(options.out).is_dir():
+        parser.error(f"--out {options.out} is a folder; give the name of a file, as results.json")
     questions = read_questions(options.choices) if options.choices else []
     data = options.data or project_root() / "data" / "input.txt"
     text, training_text = read_part(data, options.part, options.ratios)
@@ -77,20 +81,6 @@ def run(options, parser) -> int:
         write_json(options.out, report)
         print(f"\nResults: {options.out}")
     return 0
-
-
-def check(options, parser) -> None:
-    """What is wrong in itself, said before anything is loaded."""
-    if options.part not in PARTS:
-        parser.error(f"--part {options.part} is unknown; give one of {', '.join(PARTS)}")
-    if options.precision not in INFERENCE_PRECISIONS:
-        parser.error(f"--precision {options.precision} is unknown; give one of {', '.join(INFERENCE_PRECISIONS)}")
-    if options.stride is not None and options.stride < 1:
-        parser.error(f"--stride {options.stride} is not possible; give 1 to the model's context_length")
-    if options.continuations < 0:
-        parser.error(f"--continuations {options.continuations} can't be written; give 0 or more")
-    if options.out and Path(options.out).is_dir():
-        parser.error(f"--out {options.out} is a folder; give the name of a file, as results.json")
 
 
 def read_part(data: str | Path, part: str, ratios: tuple[float, float, float]) -> tuple[str, str | None]:

@@ -2,29 +2,20 @@
 
 DATA has the entries to learn from: a .json or .jsonl file in Alpaca's format, a folder of them, or a folder saved by
 Hugging Face's datasets. --lora trains an adapter and leaves the model's own weights alone, and so does any
---lora.FIELD VALUE, as --lora.rank 4. Short forms: -B batch_size, -l learning_rate, -d drop_rate. Any other option of
-the training: --training.FIELD VALUE.
+--lora.FIELD VALUE, as --lora.rank 4.
 """
 
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any, Literal
 
 from gptlib.checkpoints import Checkpoint, best_path, build_model, find_checkpoint, last_path, load_checkpoint
-from gptlib.commands.options import MODELS, add_shared
-from gptlib.commands.running import (
-    draw_losses,
-    load_with_tokenizer,
-    one_length,
-    program,
-    resumed_defaults,
-    say_best,
-    value_of,
-    with_recipe_found,
-    written_out,
-)
-from gptlib.instructions import Instruction, Reading, find_template, read_instructions, split_entries
+from gptlib.commands.options import MODELS, add_shared, add_short_forms, find_option
+from gptlib.commands.parsing import Recipe, layered
+from gptlib.commands.running import draw_losses, load_with_tokenizer, program, resumed_options, say_best
+from gptlib.instructions import TEMPLATES, Instruction, Reading, read_instructions, split_entries
 from gptlib.model import GPTModel
 from gptlib.model.lora import active_adapter, check_fits, lora_state
 from gptlib.model.lora_config import LoRAConfig
@@ -39,14 +30,12 @@ USAGE = "gptlib finetune --load FILE [--data FILE.json] [--lora] [--config FILE.
 
 DEFAULT = "trained_gpt2.pth"
 
-SHORT = {"-B": "--training.batch_size", "-l": "--training.learning_rate", "-d": "--drop-rate"}
-
 KEPT = ("data", "held_out", "ratio", "template", "bad", "packing")
 """Options that a run notes, for the one that resumes it."""
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("--config", action="config", help="a recipe: a YAML file, or a name in configs/: instructions")
+    parser.add_argument("--config", action=Recipe, help="a recipe: a YAML file, or a name in configs/: instructions")
     add_shared(parser, "--load", type=str | None, default=None, help=f"{MODELS} (default: {DEFAULT})")
     parser.add_argument("--data", type=str | None, default=None, help="the entries (default: data/instructions.json)")
     parser.add_argument(
@@ -56,11 +45,16 @@ def add_arguments(parser) -> None:
         help="entries to test on (default: NAME_held_out.json beside NAME.json, where it is; else the validation part)",
     )
     parser.add_argument("--ratio", type=float, default=0.05, help="share of the entries for validation")
-    parser.add_argument("--bad", default="refuse", help="what to do at an entry that is no good: refuse, or skip it")
-    parser.add_argument("--template", default="chat", help="how an entry is written out: chat, or alpaca (longer)")
+    parser.add_argument(
+        "--bad", type=Literal["refuse", "skip"], default="refuse", help="what to do at an entry that is no good"
+    )
+    parser.add_argument(
+        "--template", type=Literal[*TEMPLATES], default="chat", help="how an entry is written out; alpaca is longer"
+    )
     parser.add_argument("--packing", action="store_true", help="several short entries in one window: less padding")
     parser.add_argument("--use-lora", action="store_true", help="train an adapter (short: --lora)")
     parser.add_argument(
+        "-d",
         "--drop-rate",
         type=float | None,
         default=None,
@@ -72,34 +66,28 @@ def add_arguments(parser) -> None:
     )
     add_shared(parser, "--no-save")
     parser.add_class_arguments(LoRAConfig, "lora")
+    lora = find_option(parser, "--lora")  # which may have a value, a file with its fields
+    lora.nargs, lora.const, lora.help = "?", {}, "train an adapter; its fields, in a file"
     parser.add_class_arguments(TrainingConfig, "training")
     parser.set_defaults({"training.learning_rate": 1e-4})
+    add_short_forms(parser, {"-B": "--training.batch_size", "-l": "--training.learning_rate"})
 
 
-def expand(arguments: list[str], parser) -> list[str]:
-    """Short forms written out, recipes found by name, and the options of a run to resume as the new defaults."""
-    arguments = one_length([written_out(argument, SHORT) for argument in arguments])
-    arguments = ["--use-lora" if argument == "--lora" else argument for argument in arguments]
-    if any(argument.startswith("--lora.") for argument in arguments):
-        arguments = [*arguments, "--use-lora"]
-    resumed = value_of("--resume", arguments)
-    if resumed is not None:
-        parser.set_defaults(resumed_defaults(resumed, KEPT))
-    return with_recipe_found(arguments)
+def defaults(given, parser) -> dict[str, Any]:
+    """The options of the run to resume, then those of recipes; who names a field of LoRA's wants an adapter."""
+    recipes = given.pop("config", [])
+    stored = resumed_options(given.get("resume"), KEPT)
+    options = layered([stored, *map(parser.read_recipe, recipes), dict(given.items())])
+    if "lora" in given or any(name.startswith("lora.") for name in options):
+        options.setdefault("use_lora", True)
+    return options
 
 
 def run(options, parser) -> int:
     if options.resume and (options.load or options.use_lora):
         parser.error("--resume finishes an old run with the model it has; leave --load and --lora out")
-    if options.bad not in ("refuse", "skip"):
-        parser.error(f"--bad {options.bad} is unknown; give refuse or skip")
-    # Made here, because a value that makes no sense is wrong use of the command.
-    try:
-        config, template = TrainingConfig(**vars(options.training)), find_template(options.template)
-        lora = LoRAConfig(**vars(options.lora)) if options.use_lora else None
-    except ValueError as error:
-        parser.error(str(error))
-
+    config, template = options.training, TEMPLATES[options.template]
+    lora = options.lora if options.use_lora else None
     out = None if options.no_save else output_path(options)
     data = Path(options.data or project_root() / "data" / "instructions.json").expanduser()
     training, validation, held_out = read_entries(data, options)

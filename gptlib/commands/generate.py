@@ -1,9 +1,11 @@
 """Continue a prompt with a trained model, token by token as they come."""
 
 import sys
+from typing import Literal
 
 from gptlib.commands.options import add_shared
 from gptlib.commands.running import load_with_tokenizer
+from gptlib.commands.values import NonNegativeInt, PositiveInt
 from gptlib.generation import generate_text, stream
 from gptlib.generation.quantization import INFERENCE_PRECISIONS, with_precision
 
@@ -11,27 +13,24 @@ USAGE = 'gptlib generate [N] --load FILE --prompt "TEXT" [OPTIONS]'
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("n", nargs="?", type=int, default=1, help="how many samples to write")
+    parser.add_argument("n", nargs="?", type=PositiveInt, default=1, help="how many samples to write")
     add_shared(parser, "--load")
     parser.add_argument("--prompt", default="\n", help="the text to continue")
     add_shared(parser, "--max-new-tokens", help="how many tokens to write at most")
     add_shared(parser, "--temperature", default=0.8)
     add_shared(parser, "--top-k")
     add_shared(parser, "--top-p")
-    parser.add_argument("--seed", type=int | None, default=None, help="the same seed writes the same text")
+    parser.add_argument("--seed", type=NonNegativeInt | None, default=None, help="the same seed writes the same text")
     add_shared(parser, "--device")
     parser.add_argument(
         "--precision",
+        type=Literal[INFERENCE_PRECISIONS],
         default="auto",
-        help="of the weights: fp32, bf16 (half the memory), int8 (a quarter; CPU only), or auto, which tries and says",
+        help="of the weights: bf16 has half the memory, int8 a quarter (CPU only), and auto tries and says",
     )
 
 
 def run(options, parser) -> int:
-    if options.n < 1:
-        parser.error(f"N={options.n} samples can't be written; give 1 or more")
-    if options.precision not in INFERENCE_PRECISIONS:
-        parser.error(f"--precision {options.precision} is unknown; give one of {', '.join(INFERENCE_PRECISIONS)}")
     checkpoint = load_with_tokenizer(options.load, options.device)
     model, why = with_precision(checkpoint.model, options.precision)
     if "because" in why:

@@ -1,10 +1,14 @@
-"""Options that several commands have, each said once. It imports nothing, since not every command needs PyTorch."""
+"""Options that several commands have, each said once. It imports no PyTorch, since not every command needs it."""
 
+from argparse import Action
+from collections.abc import Mapping
 from typing import Any
 
+from gptlib.commands.values import NonNegativeFloat, PositiveInt, Ratios, Share
+
 MODELS = (
-    "a checkpoint file, a folder (its newest model, or one of Hugging Face's or OpenAI's kind), a name in "
-    "model_weights/, or an official size: 124M, 355M, 774M, 1558M"
+    "a checkpoint file, a folder (its newest model, or one of Hugging Face's or OpenAI's kind), a "
+    "name in model_weights/, or an official size: 124M, 355M, 774M, 1558M"
 )
 
 SHARED: dict[str, dict[str, Any]] = {
@@ -12,22 +16,40 @@ SHARED: dict[str, dict[str, Any]] = {
     "--data": {
         "type": str | None,
         "default": None,
-        "help": "a text, a folder of .txt, a folder of `gptlib prepare`, python-docs or tiny-shakespeare "
-        "(default: data/input.txt)",
+        "help": "a text, a folder of .txt, a folder of `gptlib prepare`, python-docs or "
+        "tiny-shakespeare (default: data/input.txt)",
     },
-    "--tokenizer": {"default": "bpe", "help": "word, char, bpe, sentencepiece, gpt2, or a saved one's path"},
-    "--vocab-size": {"type": int | None, "default": None, "help": "size of the vocabulary to train"},
+    "--tokenizer": {
+        "default": "bpe",
+        "help": "word, char, bpe, sentencepiece, gpt2, or a saved one's path",
+    },
+    "--vocab-size": {
+        "type": PositiveInt | None,
+        "default": None,
+        "help": "size of the vocabulary to train",
+    },
     "--ratios": {
-        "type": tuple[float, float, float],
-        "default": (0.9, 0.05, 0.05),
-        "help": "shares of train, val and test",
+        "type": Ratios,
+        "default": Ratios((0.9, 0.05, 0.05)),
+        "help": "shares of train, val and test%(type).0s",  # whose type's name says nothing
     },
     "--resume": {"type": str | None, "default": None, "help": "finish the run of this .last.pth"},
     "--no-save": {"action": "store_true", "help": "write no file at all"},
-    "--max-new-tokens": {"type": int, "default": 200},
-    "--temperature": {"type": float, "help": "0 always takes the likeliest; 1 draws freely"},
-    "--top-k": {"type": int | None, "default": None, "help": "draw from the k likeliest tokens only"},
-    "--top-p": {"type": float | None, "default": None, "help": "draw from the likeliest that sum to p, as 0.9"},
+    "--max-new-tokens": {"type": PositiveInt, "default": 200},
+    "--temperature": {
+        "type": NonNegativeFloat,
+        "help": "0 always takes the likeliest; 1 draws freely",
+    },
+    "--top-k": {
+        "type": PositiveInt | None,
+        "default": None,
+        "help": "draw from the k likeliest tokens only",
+    },
+    "--top-p": {
+        "type": Share | None,
+        "default": None,
+        "help": "draw from the likeliest that sum to p, as 0.9",
+    },
     "--device": {"default": "auto", "help": "auto, cpu, cuda, mps"},
 }
 
@@ -35,3 +57,16 @@ SHARED: dict[str, dict[str, Any]] = {
 def add_shared(parser, name: str, **changes: Any) -> None:
     """Declare a shared option; `changes` are what is peculiar to the command, such as another default."""
     parser.add_argument(name, **SHARED[name] | changes)
+
+
+def find_option(parser, name: str) -> Action:
+    """The option of this name, for changes that add_class_arguments has no room for."""
+    return parser._option_string_actions[name]
+
+
+def add_short_forms(parser, letters: Mapping[str, str]) -> None:
+    """Let options be called by a letter, too: "-B" for "--training.batch_size"."""
+    for letter, name in letters.items():
+        option = find_option(parser, name)
+        option.option_strings.insert(0, letter)
+        parser._option_string_actions[letter] = option

@@ -1,69 +1,27 @@
-"""What commands share while they run: arguments before they are parsed, the model they load, their last words."""
+"""What commands share while they run: the run they resume, the model they load, their last words."""
 
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from gptlib.checkpoints import Checkpoint, find_checkpoint
 from gptlib.loss import perplexity
 from gptlib.ops.devices import pick_device
+from gptlib.training import TrainingConfig
 from gptlib.training.history import History
 from gptlib.training.resume import load_training_state
-from gptlib.utils.folders import project_root
 from gptlib.weights.loading import load_model
 
 
-def written_out(argument: str, short: Mapping[str, str]) -> str:
-    """Example: "-B" -> "--training.batch_size", and "-B16" or "-B=16" -> "--training.batch_size=16" """
-    name, value = argument[:2], argument[2:].removeprefix("=")
-    if name not in short:
-        return argument
-    return f"{short[name]}={value}" if value else short[name]
-
-
-def value_of(option: str, arguments: list[str]) -> str | None:
-    """The value that follows an option in the arguments, or stands behind its "="."""
-    for argument, following in zip(arguments, [*arguments[1:], None], strict=True):
-        if argument == option:
-            return following
-        if argument.startswith(f"{option}="):
-            return argument.partition("=")[2]
-    return None
-
-
-def unset(name: str, arguments: list[str], given: set[str]) -> list[str]:
-    """The arguments, with an option that is not among those given set back to nothing."""
-    return arguments if name in given else [*arguments, name, "null"]
-
-
-def one_length(arguments: list[str]) -> list[str]:
-    """The arguments, in which epochs take the place of a recipe's max_steps, and the other way round."""
-    names = ("--training.epochs", "--training.max_steps")
-    given = {name for name in names if value_of(name, arguments)}
-    for name, other in (names, names[::-1]):
-        if name in given:
-            return unset(other, arguments, given)
-    return arguments
-
-
-def with_recipe_found(arguments: list[str]) -> list[str]:
-    """The arguments, with the path of a recipe that is given by its name in configs/."""
-    config = value_of("--config", arguments)
-    if config is None or Path(config).exists():
-        return arguments
-    recipe = project_root() / "configs" / f"{Path(config).stem}.yaml"
-    if not recipe.is_file():
-        return arguments
-    return [str(recipe) if a == config else a.replace(f"--config={config}", f"--config={recipe}") for a in arguments]
-
-
-def resumed_defaults(resumed: str, names: tuple[str, ...]) -> dict[str, Any]:
+def resumed_options(resumed: str | None, names: Iterable[str]) -> dict[str, Any]:
     """The options of the run to resume: its TrainingConfig, and those of its notes that have one of these names."""
+    if resumed is None:
+        return {}
     state = load_training_state(find_checkpoint(resumed))["training"]
-    notes = state.get("notes") or {}
-    return {f"training.{k}": v for k, v in state["config"].items()} | {k: v for k, v in notes.items() if k in names}
+    config, notes = TrainingConfig.from_dict(state["config"]), state.get("notes") or {}
+    return {f"training.{k}": v for k, v in config.to_dict().items()} | {k: notes[k] for k in names if k in notes}
 
 
 def load_with_tokenizer(name: str | Path, device: str, dtype: str | None = None) -> Checkpoint:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from typing import Literal
 
 from gptlib.utils.validation import is_number, whole_number
 
@@ -26,7 +27,7 @@ class GPTConfig:
     """Whether the query, key and value projections have a bias (the official GPT-2 weights do)."""
     weight_tying: bool = False
     """Whether the output head shares the token embedding's weights (the official GPT-2 weights do)."""
-    positions: str = "learned"
+    positions: Literal["learned", "sinusoidal"] = "learned"
     """How positions are given: "learned" embeddings as in GPT-2, or "sinusoidal" as in the first transformer."""
 
     def __post_init__(self):

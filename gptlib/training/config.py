@@ -1,7 +1,7 @@
 """The options of a training run, in one place: for `train`, the command line, the YAML recipes and the checkpoint."""
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 from gptlib.ops.devices import PRECISIONS
 from gptlib.training.optim import OPTIMIZERS
@@ -29,9 +29,9 @@ class TrainingConfig:
     """Steps over which the learning rate rises from nearly zero."""
     lr_decay_steps: int | None = None
     """The step at which the fall ends; left out, the last one."""
-    lr_schedule: str = "cosine"
+    lr_schedule: Literal[SCHEDULES] = "cosine"
     """What follows the warm-up: "cosine", "linear" or "constant"."""
-    optimizer: str = "adamw"
+    optimizer: Literal[OPTIMIZERS] = "adamw"
     """"adamw", or "muon" for the blocks' matrices with AdamW for the rest: fewer steps, each a little longer."""
     weight_decay: float = 0.1
     """Decay of matrices and embeddings (AdamW); biases and LayerNorms never decay."""
@@ -39,7 +39,7 @@ class TrainingConfig:
     """AdamW's averaging of the gradient and of its square."""
     grad_clip: float = 1.0
     """Gradients of a larger norm than this are scaled down to it; 0 switches that off."""
-    precision: str = "auto"
+    precision: Literal[PRECISIONS] = "auto"
     """Precision of the matrix products: fp32, bf16, fp16 (with loss scaling), or auto, which measures and says."""
     compile: bool = False
     """Compile the model with torch.compile: a slow start, then faster steps; falls back where there is no compiler."""

@@ -236,7 +236,7 @@ WRONG = [
     ("--data bad.json", 1, "Entry 2 of"),
     ("--held-out bad.json", 1, "Entry 2 of"),
     ("--bad ignore", 2, "--bad ignore"),
-    ("--template none", 2, "template='none'"),
+    ("--template none", 2, "--template none"),
     ("--ratio 1", 1, "ratio=1"),
     ("--drop-rate 1", 1, "drop_rate=1"),
     ("--lora.rank 0", 2, "rank=0"),

@@ -172,11 +172,12 @@ def test_with_piped_input_only_answers_are_written(saved):
 @pytest.mark.parametrize(
     ("options", "status", "fragment"),
     [
-        ("--template none", 2, "template='none'"),
-        ("--max-new-tokens 0", 2, "max_new_tokens=0"),
-        ("--temperature -1", 2, "temperature=-1"),
-        ("--turns -1", 2, "turns=-1"),
-        ("--top-p 2", 2, "top_p=2"),
+        ("--template none", 2, "--template none"),
+        ("--max-new-tokens 0", 2, "--max-new-tokens 0"),
+        ("--temperature -1", 2, "--temperature -1"),
+        ("--turns -1", 2, "--turns -1"),
+        ("--top-p 2", 2, "--top-p 2"),
+        ("--temperature inf", 1, "temperature=inf"),
         ("--load missing.pth", 1, "missing.pth"),
         ("--load bare.pth", 1, "no tokenizer"),
     ],

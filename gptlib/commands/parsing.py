@@ -1,0 +1,120 @@
+"""The commands' parsers: jsonargparse's, but what is given wins in any order, and errors are one sentence."""
+
+import re
+from argparse import Action
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, set_parsing_settings
+
+from gptlib.commands.values import allowed
+from gptlib.utils.folders import project_root
+
+set_parsing_settings(docstring_parse_attribute_docstrings=True)  # a field's docstring is its help
+
+LENGTHS = ("training.epochs", "training.max_steps")
+"""The two units for the length of a run, of which one is given."""
+
+
+class UsageError(Exception):
+    """A wrong use of a command, in one sentence."""
+
+
+class Parser(ArgumentParser):
+    """A parser that raises UsageError."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        message = in_words(message, self._actions)
+        raise UsageError(f"{message} (`{self.prog} --help` lists the options)")
+
+
+class Command(Parser):
+    """The parser of one command, whose module is imported when it is called, and not before.
+
+    The module has USAGE, a docstring for the help, `add_arguments(parser)` and `run(options, parser)`.
+    It may have `defaults(given, parser)`: the options that follow from those given, such as a
+    recipe's, by names like "training.max_steps".
+    """
+
+    module: ModuleType
+
+    def __init__(self, name: str):
+        super().__init__(allow_abbrev=False)
+        self.name = name
+
+    def parse_args(self, args: list[str] | None = None, *_: Any, **__: Any) -> Namespace:
+        """The options: those given, else those that follow from these, else the declared defaults."""
+        self.module = import_module(f"gptlib.commands.{self.name}")
+        self.prog, self.usage = f"gptlib {self.name}", self.module.USAGE
+        self.description = self.module.__doc__
+        self.module.add_arguments(self)
+        if hasattr(self.module, "defaults"):
+            given = super().parse_args(args, defaults=False).clone(with_meta=False)
+            self.set_defaults(self.module.defaults(given, self))
+        return super().parse_args(args)
+
+    def run(self, options: Namespace) -> int | None:
+        """Carry the command out; its exit status. What a config refuses is wrong use, too."""
+        try:
+            self.validate(options)
+            options = self.instantiate(plain(options))
+        except (TypeError, KeyError, ValueError) as error:
+            self.error(str(error))
+        return self.module.run(options, self)
+
+    def read_recipe(self, path: str | Path) -> dict[str, Any]:
+        """The options in a YAML file, by names like "training.max_steps". Raises UsageError."""
+        try:
+            return dict(self.parse_path(path, defaults=False).clone(with_meta=False).items())
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from None
+
+
+class Recipe(ActionConfigFile):
+    """The action of --config: it finds the file, for `defaults` to read, and changes no other option."""
+
+    def __call__(self, parser: Parser, options: Namespace, value: str, option_string: str | None = None) -> None:
+        path, folder = Path(value).expanduser(), project_root() / "configs"
+        named = folder / f"{path.stem}.yaml"
+        found = next(filter(Path.is_file, (named, path) if value == path.stem else (path, named)), None)
+        if found is None:
+            recipes = ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
+            parser.error(f"there is no recipe {value!r}; give a YAML file, or a name in {folder}: {recipes}")
+        options[self.dest] = [*(options.get(self.dest) or []), found]
+
+
+def layered(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The options of all layers, each over the ones before; epochs replace steps, too, and steps epochs."""
+    options: dict[str, Any] = {}
+    for layer in layers:
+        if any(layer.get(name) is not None for name in LENGTHS):
+            options |= dict.fromkeys(LENGTHS)
+        options |= layer
+    return options
+
+
+def plain(options: Namespace) -> Namespace:
+    """The options with Python's own numbers for restricted ones, which no checkpoint takes."""
+    for name, value in options.items():
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            options[name] = int(value) if isinstance(value, int) else float(value)
+    return options
+
+
+VALUE = re.compile(
+    r".*(?:Got value: |Given value: |Not of type \w+: (?:.*: ')?)(.*?)(?: does not conform.*|'?)\Z",
+    re.DOTALL,
+)
+
+
+def in_words(message: str, actions: Iterable[Action]) -> str:
+    """jsonargparse's message in one sentence; of a bad value, it says which would be good."""
+    key, value = re.match(r'Parser key "([\w.]+)"', message), VALUE.match(message)
+    action = key and next((a for a in actions if a.dest == key[1]), None)
+    if not action or not value or not hasattr(action, "_typehint"):
+        return re.sub(r'Parser key "([\w.]+)":', r"--\1:", " ".join(message.split()).rstrip("."))
+    option = f"{action.option_strings[-1]} " if action.option_strings else f"{action.dest.upper()}="
+    return f"{option}{value[1]} is not possible; give {allowed(action._typehint)}"
