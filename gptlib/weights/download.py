@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from gptlib.model.config import GPT2_CONFIGS
-from gptlib.utils.download import PATIENCE, Patience, ensure_room, fetch
+from gptlib.utils.download import RETRY, RetryPolicy, ensure_room, fetch
 from gptlib.utils.errors import DownloadError
 from gptlib.utils.folders import project_root
 from gptlib.weights.sizes import check_size
@@ -39,7 +39,7 @@ def openai_hosts() -> tuple[list[str], bool]:
     return [host.rstrip("/") for host in (first or OFFICIAL, second) if host], not first
 
 
-def fetch_openai_files(size: str, models_dir: str | Path | None = None, *, patience: Patience = PATIENCE) -> Path:
+def fetch_openai_files(size: str, models_dir: str | Path | None = None, *, retry: RetryPolicy = RETRY) -> Path:
     """The folder `models_dir`/`size` with OpenAI's seven files; what is missing or has the wrong size is fetched.
 
     models_dir: model_weights/openai in the workbook's folder, if not given. Files that were put there by hand count.
@@ -52,7 +52,7 @@ def fetch_openai_files(size: str, models_dir: str | Path | None = None, *, patie
 
     def get(name: str, **known) -> None:
         urls = [f"{host}/{size}/{name}" for host in hosts]  # "/" and not os.path.join, which is "\" on Windows
-        fetch(urls, folder / name, **known, otherwise=_other_ways(size, folder), patience=patience)
+        fetch(urls, folder / name, **known, otherwise=_other_ways(size, folder), retry=retry)
 
     if _fault_of_hparams(folder / HPARAMS):
         get(HPARAMS, check=_fault_of_hparams)

@@ -7,7 +7,7 @@ from gptlib.utils.text import shorten
 from gptlib.weights.safetensors import INDEX, SINGLE, read_weight_map
 
 CONFIG = "config.json"
-_PATIENCE = 10  # seconds until the server must have said something
+_TIMEOUT = 10  # seconds until the server must have said something
 
 
 def hub_folder(repository: str) -> Path:
@@ -19,7 +19,7 @@ def hub_folder(repository: str) -> Path:
     _check_installed()
     if folder := cached_folder(repository):
         return folder
-    _knock(repository)
+    _check_reachable(repository)
     folder = _fetch(repository, CONFIG).parent  # …/snapshots/REVISION
     if _fetch(repository, SINGLE, folder.name, optional=True) is None:
         index = _fetch(repository, INDEX, folder.name)
@@ -53,12 +53,12 @@ def _check_installed() -> None:
         ) from None
 
 
-def _knock(repository: str) -> None:
+def _check_reachable(repository: str) -> None:
     """Raise DownloadError at once where nobody answers; the client itself would try for half a minute."""
     from huggingface_hub import get_session, hf_hub_url
 
     try:
-        get_session().head(hf_hub_url(repository, CONFIG), timeout=_PATIENCE)
+        get_session().head(hf_hub_url(repository, CONFIG), timeout=_TIMEOUT)
     except Exception as error:  # of the network, in the words of whatever library is below
         raise _unreachable(repository, CONFIG, error) from None
 

@@ -1,6 +1,7 @@
 """GPT-2's ids: ours equal tiktoken's on every str, and the vocabulary is found without a network."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from gptlib.tokenizers import BPETokenizer, GPT2Tokenizer, gpt2_vocabulary_source, vocabulary
 from gptlib.tokenizers.splitting import split_chunks
+from tools.mirror import Mirror
 
 ROOT = Path(__file__).resolve().parents[2]
 EOS = "<|endoftext|>"
@@ -179,18 +181,24 @@ def test_nowhere_to_be_found_is_said_with_the_remedy(cache_folder, no_network, n
     assert "\n" not in message
 
 
-def test_download_is_verified_and_kept(cache_folder, tmp_path, monkeypatch):
+def test_download_is_verified_and_kept(cache_folder, monkeypatch):
     content = vocabulary.gpt2_merges() and vocabulary._vocab_bpe()
+    shutil.rmtree(cache_folder)
     monkeypatch.setattr(vocabulary, "_PACKAGE", "gptlib_no_such_package")
-    served = tmp_path / "served"
-    served.mkdir()
-    monkeypatch.setattr(vocabulary, "_ADDRESS", served.as_uri() + "/")
-    (served / "vocab.bpe").write_bytes(content[:-1])
-    with pytest.raises(FileNotFoundError, match="sha256 differs"):
-        vocabulary.gpt2_merges()
-    (served / "vocab.bpe").write_bytes(content)
-    assert len(vocabulary.gpt2_merges()) == 50_000
-    (served / "vocab.bpe").unlink()
+    monkeypatch.setenv("no_proxy", "*")
+    with Mirror() as mirror:
+        monkeypatch.setattr(vocabulary, "_ADDRESS", mirror.url + "/")
+        wrong = {content[:-1]: "456,317 bytes", content + b"x" * 2**22: "bytes", content[:-1] + b"x": "sha256 differs"}
+        for sent, fault in wrong.items():
+            mirror.files["vocab.bpe"] = sent
+            with pytest.raises(FileNotFoundError, match=fault) as caught:
+                vocabulary.gpt2_merges()
+            assert "pip install" in str(caught.value)
+        assert not cache_folder.exists()
+        assert mirror.served["vocab.bpe"] < 3 * 2**20, "of what is too long, no more than that is read"
+        mirror.files["vocab.bpe"] = content
+        assert len(vocabulary.gpt2_merges()) == 50_000
+        assert len(mirror.requests) == len(wrong) + 1
     assert len(vocabulary.gpt2_merges()) == 50_000  # from the cache folder now
 
 

@@ -17,13 +17,13 @@ from mirror_faults import always, claim, cut, other, redirect, stall, status
 from training_helpers import assert_helpful, files_in
 
 from gptlib.cli import main
-from gptlib.utils.download import DownloadError, Patience, fetch, fetching
-from gptlib.utils.download.request import RefusalError, told_apart
+from gptlib.utils.download import DownloadError, RetryPolicy, fetch, fetching
+from gptlib.utils.download.request import RefusalError, classify_error
 from gptlib.weights import download
 from gptlib.weights.download import DATA, FILES, fetch_openai_files
 from tools.mirror import Mirror
 
-QUICK = Patience(timeout=0.3, attempts=4, first_wait=0.001)
+QUICK = RetryPolicy(timeout=0.3, attempts=4, first_wait=0.001)
 BPE = "124M/vocab.bpe"
 HPARAMS = {"n_vocab": 50257, "n_ctx": 1024, "n_embd": 768, "n_head": 12, "n_layer": 12}
 SMALL = HPARAMS | {"n_embd": 48, "n_head": 4, "n_layer": 2}
@@ -61,7 +61,7 @@ def second(monkeypatch, mirror):
 
 
 def get(folder, size="124M", **options):
-    return fetch_openai_files(size, folder, **{"patience": QUICK} | options)
+    return fetch_openai_files(size, folder, **{"retry": QUICK} | options)
 
 
 def assert_right(folder, files, size="124M"):
@@ -276,12 +276,12 @@ def test_the_waits_double_and_scatter_and_the_servers_wish_comes_first(mirror, t
     waits = []
     monkeypatch.setattr(fetching.time, "sleep", lambda seconds: waits.append(seconds))
     mirror.faults[BPE] = [status(503)] * 4 + [status(429, Retry_After="7")]
-    get(tmp_path, patience=Patience(first_wait=1, longest_wait=60))
+    get(tmp_path, retry=RetryPolicy(first_wait=1, longest_wait=60))
     assert all(2**i / 2 <= wait <= 2**i for i, wait in enumerate(waits[:4]))
     assert waits[4:] == [7]
     (tmp_path / "124M" / "vocab.bpe").unlink()
     mirror.faults[BPE] = [status(429, Retry_After="3600")]
-    fails(tmp_path, "429 Too Many Requests", patience=Patience())
+    fails(tmp_path, "429 Too Many Requests", retry=RetryPolicy())
     assert len(waits) == 5  # nobody waits for an hour
 
 
@@ -296,7 +296,7 @@ def test_a_redirect_is_followed_with_its_range(mirror, second, tmp_path):
 def test_nobody_there_is_a_sentence_at_once(mirror, tmp_path, monkeypatch):
     monkeypatch.setenv("GPTLIB_OPENAI_URL", "http://127.0.0.1:9")
     monkeypatch.setattr(fetching.time, "sleep", lambda seconds: pytest.fail("waited"))
-    fails(tmp_path, "refused the connection", "HTTPS_PROXY", patience=Patience())
+    fails(tmp_path, "refused the connection", "HTTPS_PROXY", retry=RetryPolicy())
     monkeypatch.setenv("GPTLIB_OPENAI_URL", "ftp://example")
     fails(tmp_path, "should begin with https://")
     monkeypatch.setenv("GPTLIB_OPENAI_URL", "http://bad host:x/")
@@ -332,11 +332,11 @@ def test_the_one_who_answered_first_is_asked_first_for_the_rest(mirror, second, 
 def test_certificates_and_silence_while_connecting_are_told():
     error = ssl.SSLCertVerificationError(1, "x")
     error.verify_message = "self-signed certificate"
-    told = told_apart(urllib.error.URLError(error))
+    told = classify_error(urllib.error.URLError(error))
     assert isinstance(told, RefusalError)
     assert all(words in str(told) for words in ("self-signed", "SSL_CERT_FILE", "Install Certificates"))
-    assert "times out" in str(told_apart(urllib.error.URLError(TimeoutError())))
-    assert "407" in str(told_apart(urllib.error.URLError(OSError("Tunnel connection failed: 407 Proxy"))))
+    assert "times out" in str(classify_error(urllib.error.URLError(TimeoutError())))
+    assert "407" in str(classify_error(urllib.error.URLError(OSError("Tunnel connection failed: 407 Proxy"))))
 
 
 # What is known of the official files.
@@ -475,19 +475,19 @@ def test_a_file_of_unknown_length_needs_something_to_be_told_by(mirror, tmp_path
     mirror.hidden |= {"length"}
     url, content = f"{mirror.url}/{BPE}", mirror.files[BPE]
     with pytest.raises(DownloadError, match="does not say how long the file is"):
-        fetch([url], tmp_path / "a", patience=QUICK)
+        fetch([url], tmp_path / "a", retry=QUICK)
     digest = hashlib.sha256(content).hexdigest()
-    assert fetch([url], tmp_path / "a", sha256=digest, patience=QUICK).read_bytes() == content
-    assert fetch([url], tmp_path / "b", size=len(content), patience=QUICK).read_bytes() == content
+    assert fetch([url], tmp_path / "a", sha256=digest, retry=QUICK).read_bytes() == content
+    assert fetch([url], tmp_path / "b", size=len(content), retry=QUICK).read_bytes() == content
     for size in (1, len(content) - 1, len(content) + 1):
         with pytest.raises(DownloadError, match=f"is not the {size:,} bytes expected"):
-            fetch([url], tmp_path / "c", size=size, patience=QUICK)
+            fetch([url], tmp_path / "c", size=size, retry=QUICK)
 
 
 def test_a_wrong_file_is_replaced_only_by_a_right_one(mirror, tmp_path):
     path, content = tmp_path / "a", mirror.files[BPE]
     path.write_bytes(b"old")
-    known = {"sha256": hashlib.sha256(content).hexdigest(), "patience": QUICK}
+    known = {"sha256": hashlib.sha256(content).hexdigest(), "retry": QUICK}
     with pytest.raises(DownloadError, match="'a' is there, but its sha256 differs, and could not be fetched"):
         fetch([f"{mirror.url}/nowhere"], path, **known)
     assert path.read_bytes() == b"old"

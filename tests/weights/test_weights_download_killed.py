@@ -13,10 +13,10 @@ from tools.mirror import Mirror
 
 DOWNLOAD = """
 import sys
-from gptlib.utils.download import Patience
+from gptlib.utils.download import RetryPolicy
 from gptlib.weights.download import fetch_openai_files
 print("begun", flush=True)
-fetch_openai_files("124M", sys.argv[1], patience=Patience(first_wait=0.01))
+fetch_openai_files("124M", sys.argv[1], retry=RetryPolicy(first_wait=0.01))
 """
 PATH = f"124M/{DATA}"
 

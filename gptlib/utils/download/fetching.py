@@ -20,7 +20,7 @@ from gptlib.utils.download.request import (
     RefusalError,
     UnreachableError,
     ask,
-    told_apart,
+    classify_error,
 )
 from gptlib.utils.errors import DownloadError
 from gptlib.utils.locks import locked
@@ -31,8 +31,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long to go on: seconds without a byte; tries per address that bring nothing; seconds between them."""
+class RetryPolicy:
+    """When to try again, and when to give up: seconds without a byte, tries in a row that bring nothing, pauses."""
 
     timeout: float = 20.0
     attempts: int = 6
@@ -46,7 +46,7 @@ class Patience:
         return min(self.longest_wait, self.first_wait * 2 ** (failures - 1)) * random.uniform(0.5, 1.0)
 
 
-PATIENCE = Patience()
+RETRY = RetryPolicy()
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def fetch(
     sha256: str | None = None,
     check: Callable[[Path], str] = lambda file: "",
     otherwise: str = "check the network, or put the file there by other means",
-    patience: Patience = PATIENCE,
+    retry: RetryPolicy = RETRY,
     progress: bool = True,
 ) -> Path:
     """Make sure that the file at `path` is what the urls give, each asked only where those before it failed.
@@ -95,7 +95,7 @@ def fetch(
             return path
         with locked(path.parent / ".fetching.lock", on_waiting=lambda: _say_who_is_first(path), tidy=True):
             if not wanted.is_at(path):  # another process may have made it so meanwhile
-                _fetch_from_any(urls, Part(path), wanted, otherwise, patience, progress)
+                _fetch_from_any(urls, Part(path), wanted, otherwise, retry, progress)
     except OSError as error:
         raise _of_the_disk(error, path) from None
     return path
@@ -127,13 +127,13 @@ def _of_the_disk(error: OSError, path: Path) -> DownloadError:
     )
 
 
-def _fetch_from_any(urls, part: Part, wanted: _Wanted, otherwise: str, patience: Patience, progress: bool) -> None:
+def _fetch_from_any(urls, part: Part, wanted: _Wanted, otherwise: str, retry: RetryPolicy, progress: bool) -> None:
     begun = part.note.url if part.note else None
     failures = []
     with tqdm(desc=part.path.name, unit="B", unit_scale=True, disable=not progress) as bar:
         for url in sorted(urls, key=lambda url: url != begun):  # the one that the part came from comes first
             try:
-                _fetch_from(url, part, wanted, patience, bar)
+                _fetch_from(url, part, wanted, retry, bar)
                 part.put_in_place()
                 return
             except RefusalError as refusal:
@@ -143,13 +143,13 @@ def _fetch_from_any(urls, part: Part, wanted: _Wanted, otherwise: str, patience:
     raise DownloadError(f"'{part.path.name}' {fault}could not be fetched ({'; '.join(failures)}){came}: {otherwise}.")
 
 
-def _fetch_from(url: str, part: Part, wanted: _Wanted, patience: Patience, bar: tqdm) -> None:
+def _fetch_from(url: str, part: Part, wanted: _Wanted, retry: RetryPolicy, bar: tqdm) -> None:
     """Ask one address, again where that may help, until the part is the whole and right file. Raises: RefusalError."""
     failures, at_first = 0, part.size
     before = at_first
     while True:
         try:
-            resumed = _receive(url, part, wanted, patience.timeout, bar)
+            resumed = _receive(url, part, wanted, retry.timeout, bar)
             _verify(part, wanted, resumed)
             return
         except (InterruptionError, UnreachableError) as trouble:
@@ -158,8 +158,8 @@ def _fetch_from(url: str, part: Part, wanted: _Wanted, patience: Patience, bar: 
             if part.size >= before + _PROGRESS:
                 failures, before = 0, part.size
             failures += 1
-            wait = patience.wait(failures, getattr(trouble, "wait", None))
-            if failures >= patience.attempts or wait > patience.longest_wait:
+            wait = retry.wait(failures, getattr(trouble, "wait", None))
+            if failures >= retry.attempts or wait > retry.longest_wait:
                 raise RefusalError(str(trouble)) from None
             bar.set_postfix_str(f"{trouble}; again in {wait:.0f} s")
             time.sleep(wait)
@@ -218,7 +218,7 @@ def _copy(answer: Answer, file: BinaryIO, total: int | None, bar: tqdm) -> None:
 
 def _while_reading(error: Exception) -> Exception:
     """Whoever has sent bytes is there: the same error that refuses a request is then one that passes."""
-    told = told_apart(error)
+    told = classify_error(error)
     return InterruptionError(str(told)) if isinstance(told, RefusalError) else told
 
 

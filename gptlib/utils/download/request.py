@@ -71,7 +71,7 @@ def ask(url: str, start: int, validator: str | None, timeout: float) -> Answer:
     try:
         response = urllib.request.build_opener(_Redirects).open(request, timeout=timeout)
     except Exception as error:
-        told = told_apart(error)
+        told = classify_error(error)
         if isinstance(told, UnreachableError) and request.host != urlsplit(url).netloc:
             told = UnreachableError(f"the proxy {request.host} {told}")
         raise told from None
@@ -121,7 +121,7 @@ def _number(text: str | None) -> int | None:
     return int(text) if text and text.isascii() and text.isdigit() else None
 
 
-def told_apart(error: Exception) -> Exception:
+def classify_error(error: Exception) -> Exception:
     """The error of a request or of reading its body as one of ours; itself, where it has nothing to do with the web."""
     if isinstance(error, RefusalError | InterruptionError):
         return error
@@ -135,7 +135,11 @@ def told_apart(error: Exception) -> Exception:
     if connecting and isinstance(error.reason, Exception):
         error = error.reason
     if isinstance(error, TimeoutError):
-        return UnreachableError("can't be reached, it times out") if connecting else InterruptionError("went silent")
+        return (
+            UnreachableError("can't be reached, it times out")
+            if connecting
+            else InterruptionError("went silent (timed out)")
+        )
     if isinstance(error, ssl.SSLCertVerificationError):
         return RefusalError(
             f"its certificate could not be verified ({error.verify_message}): where a school or company inspects the "
