@@ -1,4 +1,4 @@
-"""Loading GPT-2's official shapes by every road, beside transformers: seconds, peak memory, and equal results.
+"""Loading GPT-2's official shapes from every source, beside transformers: seconds, peak memory, and equal results.
 
     python bench/weights.py [SIZE ...]        default: 124M; 1558M takes 13 GB of disk and of memory for a while
 
@@ -35,7 +35,7 @@ def load_transformers(folder: Path, **options):
     return AutoModelForCausalLM.from_pretrained(folder, **options)
 
 
-ROADS = {
+SOURCES = {
     "transformers": lambda folders: load_transformers(folders / "hf"),
     "Hugging Face": lambda folders: load_hf_gpt2(folders / "hf"),
     "transformers, bf16": lambda folders: load_transformers(folders / "hf", dtype=torch.bfloat16),
@@ -46,24 +46,24 @@ ROADS = {
 
 
 @torch.no_grad()
-def load_once(road: str, folders: Path) -> None:
+def load_once(source: str, folders: Path) -> None:
     """In a process of its own: load, compute the first logits, and print what it took."""
-    if road.startswith("transformers"):
+    if source.startswith("transformers"):
         import transformers
 
         transformers.AutoModelForCausalLM, transformers.GPT2LMHeadModel  # noqa: B018 - they are imported on first use
         transformers.utils.logging.disable_progress_bar()
-    if road == "OpenAI, first time":
+    if source == "OpenAI, first time":
         import tensorflow as tf
 
         tf.train.load_checkpoint  # noqa: B018 - likewise; what TensorFlow itself takes is not counted
     before = psutil.Process().memory_info().rss
     start = time.perf_counter()
-    model = ROADS[road](folders)
+    model = SOURCES[source](folders)
     loaded = time.perf_counter() - start
     logits = model(IDS)
     took = {"load": loaded, "first": time.perf_counter() - start, "memory": peak_memory() - before}
-    if road.startswith("transformers"):
+    if source.startswith("transformers"):
         mask = torch.ones_like(PROMPT)
         tokens = model.generate(PROMPT, attention_mask=mask, max_new_tokens=50, do_sample=False, eos_token_id=None)
         logits = logits.logits
@@ -124,8 +124,8 @@ def compare(size: str) -> None:
         print(f"\n{size}: {size_in_bytes / 1e9:.2f} GB in fp32; load average {psutil.getloadavg()[0]:.1f}")
         print(f"{'':<22}     load   + first logits   peak memory   of the weights    logits  50 tokens")
         reference = None
-        for road in ROADS:
-            took = json.loads(run_self("--load", road, folder))
+        for source in SOURCES:
+            took = json.loads(run_self("--load", source, folder))
             result = torch.load(folders / "result.pt")
             reference = result if reference is None else reference
             logits, expected = result["logits"], reference["logits"]
@@ -133,7 +133,7 @@ def compare(size: str) -> None:
             same = "same" if torch.equal(result["tokens"], reference["tokens"]) else "other"
             share = took["memory"] / size_in_bytes
             print(
-                f"{road:<22}{took['load']:>7.2f} s{took['first']:>15.2f} s{took['memory'] / 1e9:>11.2f} GB"
+                f"{source:<22}{took['load']:>7.2f} s{took['first']:>15.2f} s{took['memory'] / 1e9:>11.2f} GB"
                 f"{share:>16.2f}x{off:>10.1e}{same:>11}"
             )
 
@@ -147,8 +147,8 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["--make", size, folder]:
             print(make_folders(size, Path(folder)))
-        case ["--load", road, folder]:
-            load_once(road, Path(folder))
+        case ["--load", source, folder]:
+            load_once(source, Path(folder))
         case sizes:
             for size in sizes or ["124M"]:
                 compare(size)

@@ -15,6 +15,7 @@ from gptlib.model import GPTModel, eval_mode
 from gptlib.ops.cross_entropy import linear_cross_entropy
 from gptlib.ops.devices import autocast
 from gptlib.ops.linear import Linear
+from gptlib.tokenizers import Tokenizer
 
 Batch = tuple[Tensor, Tensor] | Mapping[str, Tensor]
 
@@ -113,3 +114,15 @@ def token_losses(model: GPTModel, inputs: Tensor, targets: Tensor, **options) ->
     losses = torch.zeros(targets.shape, device=hidden.device)
     losses[counted] = torch.cat([F.cross_entropy(model.output_head(h).float(), t, reduction="none") for h, t in chunks])
     return losses
+
+
+def text_token_losses(model: GPTModel, tokenizer: Tokenizer, text: str) -> list[tuple[str, float]]:
+    """Each token of the text but the first, with its loss in nats: how little it was expected after those before it.
+
+    A guess at random costs log(vocab_size). Raises ValueError for a text of less than two tokens.
+    """
+    ids = torch.tensor([tokenizer.encode(text)], device=model.device)  # (1, T)
+    if ids.numel() < 2:
+        raise ValueError(f"text={text!r} has {ids.numel()} tokens; give a text of at least two.")
+    losses = token_losses(model, ids[:, :-1].long(), ids[:, 1:].long())[0].tolist()
+    return [(tokenizer.decode([i]), loss) for i, loss in zip(ids[0, 1:].tolist(), losses, strict=True)]

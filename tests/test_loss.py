@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from gptlib.datasets import SlidingWindowDataset, batches_from, collate_padded, create_dataloader
-from gptlib.evaluation import evaluate_loss, evaluation_batches, next_token_loss, perplexity
+from gptlib.evaluation import evaluate_loss, evaluation_batches, next_token_loss, perplexity, text_token_losses
+from gptlib.model import GPTModel
+from gptlib.tokenizers import GPT2Tokenizer
 
 TOKENS = torch.randint(61, (300,), generator=torch.Generator().manual_seed(5)).tolist()
 
@@ -233,3 +235,18 @@ def test_bad_inputs_are_named_with_the_remedy(tiny_model, case):
         action(tiny_model)
     assert value in str(error.value)
     assert remedy in str(error.value)
+
+
+def test_the_tokens_of_a_text_with_their_losses():
+    tokenizer, text = GPT2Tokenizer(), "Many hands make light work."
+    shape = {"context_length": 16, "emb_dim": 12, "n_heads": 2, "n_layers": 1}
+    model = GPTModel({"vocab_size": tokenizer.vocab_size, **shape}).eval()
+    found = text_token_losses(model, tokenizer, text)
+    ids = torch.tensor([tokenizer.encode(text)])
+    assert "Many" + "".join(token for token, _ in found) == text
+    expected = next_token_loss(model(ids[:, :-1]), ids[:, 1:]).item()
+    assert sum(loss for _, loss in found) / len(found) == pytest.approx(expected, rel=1e-5)
+    assert expected == pytest.approx(math.log(tokenizer.vocab_size), rel=0.05)
+    for short in ("", "Many"):
+        with pytest.raises(ValueError, match="at least two"):
+            text_token_losses(model, tokenizer, short)

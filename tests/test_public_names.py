@@ -17,7 +17,7 @@ PUBLIC = {
     "gptlib.checkpoints": "Checkpoint CheckpointError load_checkpoint save_checkpoint",
     "gptlib.corpus": "load_tokens prepare_corpus split_text_file",
     "gptlib.datasets": "SlidingWindowDataset create_dataloader",
-    "gptlib.evaluation": "evaluate_loss next_token_loss perplexity text_loss token_losses",
+    "gptlib.evaluation": "evaluate_loss next_token_loss perplexity text_loss text_token_losses token_losses",
     "gptlib.exercises": "check hint progress reference reset solution",
     "gptlib.finetuning": "answer answers exact_match finetune",
     "gptlib.generation": "generate generate_text stream",
@@ -26,7 +26,7 @@ PUBLIC = {
     "gptlib.plots": "plot_losses",
     "gptlib.tokenizers": "BPETokenizer CharTokenizer GPT2Tokenizer SentencePieceTokenizer WordTokenizer load_tokenizer",
     "gptlib.training": "TrainingConfig train",
-    "gptlib.weights": "download_and_load_gpt2 load_hf_gpt2 load_openai_gpt2 load_weights_into_gpt",
+    "gptlib.weights": "download_and_load_gpt2 load_hf_gpt2 load_model load_openai_gpt2 load_weights_into_gpt",
     "gptlib.widgets": "",
 }
 

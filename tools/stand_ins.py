@@ -1,7 +1,7 @@
 """Small random GPT-2s in the layout and under the names of the official ones, and a mirror that serves them.
 
 `python -m tools.stand_ins FOLDER` writes them: FOLDER/124M/hparams.json ... as TensorFlow writes a checkpoint,
-and FOLDER/openai-community/gpt2/config.json, model.safetensors as the Hub has them. Both roads have the same numbers.
+and FOLDER/openai-community/gpt2/config.json, model.safetensors as the Hub has them. Both sources have the same numbers.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ def served_to(home: Path, notebooks: list[str]) -> Iterator[None]:
 
 
 def variables_for(url: str, home: Path) -> dict[str, str]:
-    """The environment in which both roads ask the mirror, and only it."""
+    """The environment in which both sources ask the mirror, and only it."""
     without_proxy = ",".join(filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), "127.0.0.1"]))
     return {
         "GPTLIB_OPENAI_URL": url,

@@ -18,6 +18,7 @@ from gptlib.loss import (
     inputs_and_targets,
     next_token_loss,
     perplexity,
+    text_token_losses,
     token_losses,
 )
 
@@ -46,6 +47,7 @@ __all__ = [
     "sliding_nats",
     "standard_error",
     "text_loss",
+    "text_token_losses",
     "token_losses",
     "write_continuations",
 ]

@@ -1,4 +1,4 @@
-"""A model without memory of its own, and the tensors that become its parameters: shared by both roads."""
+"""A model without memory of its own, and the tensors that become its parameters: shared by both sources."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -12,9 +12,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import torch
-import torch.nn.functional as F
 
 from gptlib.checkpoints import Checkpoint, empty_model
+from gptlib.loss import text_token_losses
 from gptlib.model import GPT2_CONFIGS, GPTModel
 from gptlib.tokenizers import Tokenizer
 from gptlib.utils.errors import CheckpointError, DownloadError
@@ -31,7 +31,7 @@ CUSTOM = "custom"
 OWN, BROUGHT = "model_weights/trained_gpt2.pth", "model_weights/tales.pth"
 SOURCES = ("openai", "huggingface")
 
-_ROADS = {"openai": load_openai_gpt2, "huggingface": load_hf_gpt2}
+_LOADERS = {"openai": load_openai_gpt2, "huggingface": load_hf_gpt2}
 _HOSTS = {"openai": "GPTLIB_OPENAI_URL", "huggingface": "HF_ENDPOINT"}
 _PLAIN = "The sun rises in the east and sets in the west, as it has done since long before there was anyone to see it."
 
@@ -55,7 +55,7 @@ def choose(
     """The chosen model; where it can't be had, the small one that the book brings along, and a note that says so.
 
     selection: "gpt2-small (124M)" to "gpt2-xl (1558M)", or "custom" for model_weights/trained_gpt2.pth. source:
-    "openai" or "huggingface", the road by which the official ones come. Raises ValueError for any other name, and for
+    "openai" or "huggingface", from which the official ones come. Raises ValueError for any other name, and for
     a dtype or device that there is not.
     """
     size, dtype, device = _size_of(selection), as_dtype(dtype), as_device(device)
@@ -77,7 +77,7 @@ def choose(
 
 def _official(size: str, source: str, dtype: torch.dtype | None, device: torch.device) -> Chosen:
     name = next(name for name, its_size in SELECTIONS.items() if its_size == size)
-    model = _ROADS[source](size, dtype=dtype, device=device)
+    model = _LOADERS[source](size, dtype=dtype, device=device)
     tokenizer = _tokenizer_in(Checkpoint(model, gpt2_tokenizer_for(model), None), name)
     other = urlsplit(os.environ.get(_HOSTS[source]) or "").hostname
     host = f", from a mirror at {other}" if other else ""
@@ -111,22 +111,9 @@ def _tokenizer_in(found: Checkpoint, name: str) -> Tokenizer:
     return found.tokenizer
 
 
-@torch.no_grad()
-def surprises(model: GPTModel, tokenizer: Tokenizer, text: str) -> list[tuple[str, float]]:
-    """Each token of the text but the first, with its loss in nats: how little it was expected behind those before it.
-
-    A guess at random costs log(vocab_size). Raises ValueError for a text of less than two tokens.
-    """
-    ids = torch.tensor(tokenizer.encode(text), device=model.device)  # (T,)
-    if len(ids) < 2:
-        raise ValueError(f"text={text!r} has {len(ids)} tokens; give a text of at least two.")
-    losses = F.cross_entropy(model(ids[None, :-1])[0].float(), ids[1:], reduction="none")  # (T - 1,)
-    return [(tokenizer.decode([i]), loss) for i, loss in zip(ids[1:].tolist(), losses.tolist(), strict=True)]
-
-
 def _knows_english(model: GPTModel, tokenizer: Tokenizer) -> bool:
-    """Whether a plain sentence is clearly less of a surprise than a guess at random; random weights fail."""
-    losses = [loss for _, loss in surprises(model, tokenizer, _PLAIN)]
+    """Whether a plain sentence costs clearly less than a guess at random; random weights fail."""
+    losses = [loss for _, loss in text_token_losses(model, tokenizer, _PLAIN)]
     return sum(losses) / len(losses) < math.log(tokenizer.vocab_size) - 1
 
 

@@ -1,4 +1,4 @@
-"""Hugging Face's road: config.json and model.safetensors, from the Hub or a folder, mapped into memory.
+"""Hugging Face's files: config.json and model.safetensors, from the Hub or a folder, mapped into memory.
 
 A float32 model on the CPU takes its weights straight from the file: the transposed ones as views, with which a linear
 layer is as fast there (at one token faster). In other types and on other devices each gets memory of its own.

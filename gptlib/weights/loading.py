@@ -49,7 +49,7 @@ def load_model(
 
 
 def load_size(size: str, device: torch.device, dtype: torch.dtype | None) -> Checkpoint:
-    """An official model: from OpenAI's files where they are there already, else by Hugging Face's road.
+    """An official model: from OpenAI's files if they are there already, else from Hugging Face's.
 
     The latter needs no TensorFlow and the least memory.
     """

@@ -1,6 +1,6 @@
 """One table of names: what each of our parameters is called in OpenAI's checkpoints and in Hugging Face's files.
 
-The loaders of both roads, the tree of `download_and_load_gpt2` and the exporter are all made from it. OpenAI wrote its
+The loaders of both sources, the tree of `download_and_load_gpt2` and the exporter are made from it. OpenAI wrote its
 linear layers as one-dimensional convolutions, "Conv1D", which keep the weight as [in, out]: the transpose of ours.
 """
 

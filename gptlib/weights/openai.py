@@ -1,4 +1,4 @@
-"""OpenAI's own road: the TensorFlow checkpoints that were published in 2019, read variable by variable.
+"""OpenAI's own files: the TensorFlow checkpoints that were published in 2019, read variable by variable.
 
 TensorFlow is needed the first time only. What was read is kept beside the files as `converted.pth`.
 """

@@ -1,6 +1,5 @@
 """What a notebook writes with: the chosen model, or the book's own, and a note that never claims too much."""
 
-import math
 import shutil
 
 import pytest
@@ -12,7 +11,7 @@ from gptlib.model import GPTModel
 from gptlib.tokenizers import GPT2Tokenizer
 from gptlib.utils.folders import project_root
 from gptlib.weights import choosing
-from gptlib.weights.choosing import choose, files_table, sizes_table, surprises
+from gptlib.weights.choosing import choose, files_table, sizes_table
 from gptlib.weights.download import DownloadError
 from gptlib.weights.hub import CONFIG
 from gptlib.weights.safetensors import SINGLE
@@ -55,7 +54,7 @@ def reader():
 
 @pytest.fixture
 def served(monkeypatch):
-    """served(result): both roads lead to this model, or raise this error."""
+    """served(result): both sources have this model, or raise this error."""
 
     def serve(result):
         def load(size, dtype=None, device="cpu"):
@@ -64,7 +63,7 @@ def served(monkeypatch):
                 raise result
             return result
 
-        monkeypatch.setattr(choosing, "_ROADS", {"openai": load, "huggingface": load})
+        monkeypatch.setattr(choosing, "_LOADERS", {"openai": load, "huggingface": load})
 
     return serve
 
@@ -195,7 +194,7 @@ def test_sizes_are_those_of_the_official_models():
     assert "6.23 GB" in sizes_table("openai").splitlines()[-1]
 
 
-def test_files_of_both_roads_are_listed_without_fetching(home, monkeypatch):
+def test_files_of_both_sources_are_listed_without_fetching(home, monkeypatch):
     for source in choosing.SOURCES:
         monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda repository, file: None)
         assert files_table(NAME, source) == "No files of it are here yet."
@@ -209,15 +208,3 @@ def test_files_of_both_roads_are_listed_without_fetching(home, monkeypatch):
     found = {(REPOSITORIES["124M"], file): str(home / file) for file in (CONFIG, SINGLE)}
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *asked: found[asked])
     assert files_table(NAME, "huggingface").split() == [CONFIG, "4", "bytes", SINGLE, "4", "bytes"]
-
-
-def test_surprises_are_the_losses_of_the_tokens(stranger):
-    tokenizer, text = GPT2Tokenizer(), "Many hands make light work."
-    found = surprises(stranger, tokenizer, text)
-    ids = torch.tensor([tokenizer.encode(text)])
-    assert "Many" + "".join(token for token, _ in found) == text
-    expected = next_token_loss(stranger(ids[:, :-1]), ids[:, 1:]).item()
-    assert sum(loss for _, loss in found) / len(found) == pytest.approx(expected, rel=1e-5)
-    assert expected == pytest.approx(math.log(tokenizer.vocab_size), rel=0.05)
-    with pytest.raises(ValueError, match="at least two"):
-        surprises(stranger, tokenizer, "")

@@ -1,4 +1,4 @@
-"""Hugging Face's road: the same numbers as transformers from every form of the files, and no harm from bad ones."""
+"""Hugging Face's files: the same numbers as transformers from every form of them, and no harm from bad ones."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""OpenAI's road, from checkpoints that TensorFlow itself has written: the numbers of transformers, and no harm."""
+"""OpenAI as the source: checkpoints that TensorFlow itself has written: the numbers of transformers, and no harm."""
 
 import json
 import subprocess

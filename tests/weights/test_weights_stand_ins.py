@@ -7,7 +7,7 @@ import sys
 
 from tools.stand_ins import NOTEBOOKS, SHAPES, served_to
 
-BOTH_ROADS = """
+BOTH_SOURCES = """
 import json, torch
 from gptlib.weights import load_hf_gpt2, load_openai_gpt2
 ids = torch.tensor([[464, 3290, 318]])
@@ -20,12 +20,12 @@ print(json.dumps(found))
 """
 
 
-def test_both_roads_give_the_same_small_model_and_everything_stays_in_the_home(tmp_path, monkeypatch):
+def test_both_sources_give_the_same_small_model_and_everything_stays_in_the_home(tmp_path, monkeypatch):
     monkeypatch.setenv("GPTLIB_HOME", str(tmp_path))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "not here"))
     before = dict(os.environ)
     with served_to(tmp_path, ["01_tokenizers.ipynb", "inference.ipynb"]):
-        run = subprocess.run([sys.executable, "-c", BOTH_ROADS], capture_output=True, text=True)
+        run = subprocess.run([sys.executable, "-c", BOTH_SOURCES], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     for size, (width, blocks, spread, difference) in json.loads(run.stdout).items():
         expected_width, _, expected_blocks = SHAPES["124M" if "124M" in size else size]
