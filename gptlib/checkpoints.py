@@ -20,6 +20,7 @@ from gptlib.tokenizers import Tokenizer, tokenizer_from_dict
 from gptlib.utils.errors import CheckpointError
 from gptlib.utils.files import write_atomically
 from gptlib.utils.folders import project_root
+from gptlib.utils.text import shorten
 
 FORMAT = 1
 
@@ -93,7 +94,7 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu", *, map
         stored = content.get("tokenizer")
         tokenizer = None if stored is None else tokenizer_from_dict(stored)
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
-        raise _unfit(path, f"holds a tokenizer that can't be used ({_short(error)})") from None
+        raise _unfit(path, f"holds a tokenizer that can't be used ({shorten(error, 300, end=140)})") from None
     if tokenizer is not None and tokenizer.vocab_size > config.vocab_size:
         raise CheckpointError(
             f"'{path}' holds a tokenizer of {tokenizer.vocab_size} tokens and a model of {config.vocab_size}: "
@@ -124,7 +125,8 @@ def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict[str, Any]
         raise CheckpointError(f"'{path}' is not a checkpoint of gptlib (it has no 'format'); use a file it wrote.")
     if type(content["format"]) is not int or content["format"] != FORMAT:
         raise CheckpointError(
-            f"'{path}' has the format {_short(repr(content['format']))}, and this gptlib reads {FORMAT}; update gptlib."
+            f"'{path}' has the format {shorten(repr(content['format']))}, and this gptlib reads {FORMAT}; "
+            "update gptlib."
         )
     if not isinstance(content.get("config"), dict) or not isinstance(content.get("model"), Mapping):
         raise CheckpointError(f"'{path}' lacks its 'config' or its 'model'; use a complete file.")
@@ -142,12 +144,6 @@ def _check_sums(path: Path) -> None:
             raise ValueError(f"the check sum of its part {damaged} is wrong")
 
 
-def _short(text: Any) -> str:
-    """An error or a value in one line of reasonable length, without a full stop."""
-    text = " ".join(str(text).split()).rstrip(".")
-    return text if len(text) <= 300 else f"{text[:140]} … {text[-140:]}"
-
-
 def _unfit(path: str | Path, what: str) -> CheckpointError:
     return CheckpointError(f"'{path}' {what}; use a file that gptlib wrote.")
 
@@ -156,14 +152,14 @@ def _first_sentence(error: Exception) -> str:
     text = str(error).strip().splitlines() or [type(error).__name__]
     if "weights_only" in str(error) or "Unsupported" in str(error):
         return "it holds Python objects, which are never loaded because they could run code"
-    return text[0].split(". ")[0].rstrip(".")[:120]
+    return shorten(text[0].split(". ")[0])
 
 
 def _config(path: str | Path, content: dict[str, Any]) -> GPTConfig:
     try:
         return GPTConfig.from_dict(content["config"])
     except (ValueError, TypeError) as error:
-        raise _unfit(path, f"holds a config that makes no model ({_short(error)})") from None
+        raise _unfit(path, f"holds a config that makes no model ({shorten(error, 300, end=140)})") from None
 
 
 class NoInitialWeights(TorchFunctionMode):
@@ -202,13 +198,13 @@ def build_model(
     try:
         model = empty_model(config)
     except (RuntimeError, TypeError, OverflowError):  # numbers that PyTorch can't multiply
-        raise _unfit(path, f"holds a config that makes no model ({_short(config)})") from None
+        raise _unfit(path, f"holds a config that makes no model ({shorten(config, 300, end=140)})") from None
     if lora is not None:
         try:
             with NoInitialWeights():
                 rebuild_lora(model, lora)
         except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-            raise _unfit(path, f"holds adapters that make no sense ({_short(error)})") from None
+            raise _unfit(path, f"holds adapters that make no sense ({shorten(error, 300, end=140)})") from None
     load_weights(path, model, weights, assign=True)
     return model
 
@@ -226,7 +222,7 @@ def load_weights(path: str | Path, model: GPTModel, weights: Mapping[str, Tensor
     if missing := [name for name in expected if weights.get(name) is None]:
         raise _unfit(path, f"lacks the tensor '{missing[0]}' that its config asks for")
     if surplus := [name for name in weights if name not in expected]:
-        raise _unfit(path, f"has a tensor '{_short(surplus[0])}' that its config has no place for")
+        raise _unfit(path, f"has a tensor '{shorten(surplus[0])}' that its config has no place for")
     dtypes, places = {}, set()
     for name, wanted in expected.items():
         tensor = weights[name]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gptlib.corpus.named import CORPORA
+from gptlib.utils.text import cut
 
 Texts = str | os.PathLike | Iterable[str | os.PathLike]
 """A path, a corpus's name, or several of them."""
@@ -87,9 +88,9 @@ def _sources_at(place: str | os.PathLike) -> list[Source]:
         return [Source(path.name, path)]
     if found:
         raise ValueError(f"'{path}' is neither a file nor a folder: give a text file or a folder of .txt files.")
-    shown = place if len(str(place)) <= 200 else f"{str(place)[:60]}…"
     raise FileNotFoundError(
-        f"There is no file or folder at '{shown}': check the path, or choose a corpus by name ({', '.join(CORPORA)})."
+        f"There is no file or folder at '{cut(str(place), 200)}': check the path, or choose a corpus by name "
+        f"({', '.join(CORPORA)})."
     )
 
 

@@ -22,6 +22,7 @@ from gptlib.loss import token_losses
 from gptlib.model import GPTModel, eval_mode
 from gptlib.model.attention import KVCache
 from gptlib.tokenizers import Tokenizer
+from gptlib.utils.text import cut
 from gptlib.utils.validation import whole_number
 
 
@@ -122,8 +123,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:60]}…"
+    return cut(repr(value), 60)
 
 
 def score_choices(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gptlib.exercises.markdown import span
+from gptlib.utils.text import cut
 
 LONGEST = 80  # characters of a value in a sentence
 KINDS = {"b": "True and False", "i": "whole numbers", "u": "whole numbers", "f": "floating-point numbers"}
@@ -170,4 +171,4 @@ def _items(n: int) -> str:
 def _short(value: Any) -> str:
     """A value in one line of at most 80 characters; floating-point numbers with six digits."""
     text = f"{value:.6g}" if isinstance(value, float) else repr(value)
-    return text if len(text) <= LONGEST else f"{text[:50]} ... {text[-25:]}"
+    return cut(text, LONGEST, end=25)

@@ -33,8 +33,8 @@ class InstructionDataset(Dataset):
 
     Nothing is lost unseen; three lists have the places of entries that are not learned as they are:
     - `cut`: the answer does not fit in context_length, and then ends without <|endoftext|>;
-    - `left_out`: the prompt leaves no room for one token of the answer;
-    - `garbled`: the answer has words that the tokenizer does not know, and that are learned as <|unk|>.
+    - `skipped`: the prompt leaves no room for one token of the answer;
+    - `with_unknown`: the answer has words that the tokenizer does not know, and that are learned as <|unk|>.
     `notes()` says this in words. A "<|endoftext|>" written in a text is plain text.
 
     packing: put entries that follow each other into one window as long as they fit, which saves the padding. Nothing
@@ -62,19 +62,19 @@ class InstructionDataset(Dataset):
         self.context_length = context_length = whole_number("context_length", context_length, 1)
         self.pad_id, self.n_entries = tokenizer.eos_id, len(entries)
         self.cut: list[int] = []
-        self.left_out: list[int] = []
-        self.garbled: list[int] = []
+        self.skipped: list[int] = []
+        self.with_unknown: list[int] = []
         template = find_template(template)
         examples = []
         for place, entry in enumerate(entries):
             tokens, n_prompt = _encoded(place, entry, tokenizer, template)
             if n_prompt > context_length:
-                self.left_out.append(place)
+                self.skipped.append(place)
                 continue
             if len(tokens) > context_length + 1:
                 self.cut.append(place)
             if _letters(tokenizer.decode(tokens[n_prompt:-1].tolist())) != _letters(entry.output):
-                self.garbled.append(place)
+                self.with_unknown.append(place)
             examples.append((tokens[: context_length + 1], n_prompt))
         if not examples:
             raise ValueError(
@@ -101,11 +101,11 @@ class InstructionDataset(Dataset):
         return torch.from_numpy(tokens[:-1]), torch.from_numpy(targets)
 
     def notes(self) -> list[str]:
-        """A sentence each for what was left out, what was cut and what was garbled; none where all is well."""
+        """A sentence each for what was skipped, what was cut and what has unknown words; none if all is well."""
         kinds = (
-            (self.left_out, f"left out: the prompt leaves no room for an answer in {self.context_length} tokens"),
+            (self.skipped, f"skipped: the prompt leaves no room for an answer in {self.context_length} tokens"),
             (self.cut, f"cut: the answer and its end do not fit in {self.context_length} tokens"),
-            (self.garbled, "garbled: the tokenizer does not know all words of the answer"),
+            (self.with_unknown, "with unknown words: the tokenizer does not know all words of the answer"),
         )
         return [
             f"{len(places):,} of {self.n_entries:,} entries {what} (number {_listed(places)})."

@@ -72,7 +72,7 @@ def test_of_the_padding_nothing_is_learned_but_of_each_answer_its_first_end():
 
 
 @given(entries=SOME, context_length=st.integers(1, 60), template=st.sampled_from(list(TEMPLATES)))
-def test_what_is_too_long_is_cut_or_left_out_and_told(entries, context_length, template):
+def test_what_is_too_long_is_cut_or_skipped_and_told(entries, context_length, template):
     wholes = [slow_item(entry, template, 10**6) for entry in entries]
     n_prompts = [targets.count(IGNORE_INDEX) + 1 for _, targets in wholes]
     kept = [i for i, n in enumerate(n_prompts) if n <= context_length]
@@ -84,7 +84,7 @@ def test_what_is_too_long_is_cut_or_left_out_and_told(entries, context_length, t
         return
     dataset = InstructionDataset(entries, BPE, context_length, template)
     assert len(dataset) == len(kept)
-    assert dataset.left_out == [i for i in range(len(entries)) if i not in kept]
+    assert dataset.skipped == [i for i in range(len(entries)) if i not in kept]
     assert dataset.cut == [i for i in kept if len(wholes[i][0]) > context_length]
     for item, i in enumerate(kept):
         inputs, targets = (tokens.tolist() for tokens in dataset[item])
@@ -92,7 +92,7 @@ def test_what_is_too_long_is_cut_or_left_out_and_told(entries, context_length, t
         assert any(target != IGNORE_INDEX for target in targets), "an item from which nothing is learned"
         assert (EOS in targets) == (i not in dataset.cut), "a cut answer does not end"
     notes = " ".join(dataset.notes())
-    assert ("left out" in notes) == bool(dataset.left_out)
+    assert ("skipped" in notes) == bool(dataset.skipped)
     assert ("entries cut" in notes) == bool(dataset.cut)
 
 
@@ -101,7 +101,7 @@ def test_notes_name_the_entries_as_people_count_them():
     long = Instruction("Say it. " * 9, "hen")
     dataset = InstructionDataset([long, *ENTRIES[:1], *[long] * 11], BPE, n + 1, "chat")
     assert dataset.notes() == [
-        f"12 of 13 entries left out: the prompt leaves no room for an answer in {n + 1} tokens "
+        f"12 of 13 entries skipped: the prompt leaves no room for an answer in {n + 1} tokens "
         "(number 1, 3, 4, 5, 6, 7, 8, 9, 10, 11 and others).",
         f"1 of 13 entries cut: the answer and its end do not fit in {n + 1} tokens (number 2).",
     ]
@@ -111,18 +111,18 @@ def test_answers_that_the_tokenizer_does_not_know_are_told():
     tokenizer = WordTokenizer.train("the hen said it,  and\nthen the hat")
     answers = ["the hen", "the fox said it", "The hen\n", "it,  and\nthe hat", "hat"]
     dataset = InstructionDataset([Instruction("Say it.", answer) for answer in answers], tokenizer, 30)
-    assert dataset.garbled == [1, 2]
+    assert dataset.with_unknown == [1, 2]
     assert dataset.notes() == [
-        "2 of 5 entries garbled: the tokenizer does not know all words of the answer (number 2, 3)."
+        "2 of 5 entries with unknown words: the tokenizer does not know all words of the answer (number 2, 3)."
     ]
-    assert InstructionDataset(ENTRIES, BPE, 200).garbled == []
+    assert InstructionDataset(ENTRIES, BPE, 200).with_unknown == []
 
 
 @given(entries=SOME, context_length=st.integers(150, 300))
 def test_packing_loses_nothing(entries, context_length):
     apart = InstructionDataset(entries, BPE, context_length, "chat")
     packed = InstructionDataset(entries, BPE, context_length, "chat", packing=True)
-    assert (packed.cut, packed.left_out) == (apart.cut, apart.left_out)
+    assert (packed.cut, packed.skipped) == (apart.cut, apart.skipped)
 
     def learned(dataset):
         return [token for i in range(len(dataset)) for token in dataset[i][1].tolist() if token != IGNORE_INDEX]

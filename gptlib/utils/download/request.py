@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from gptlib.utils.download.part import Note
+from gptlib.utils.text import shorten
 
 PASSING = (408, 429, 500, 502, 503, 504)  # statuses that may be another one in a moment
 _HEX = {"md5": 32, "sha1": 40}
@@ -127,7 +128,7 @@ def classify_error(error: Exception) -> Exception:
         return error
     if isinstance(error, urllib.error.HTTPError):
         error.close()
-        message = f"answered {error.code} {' '.join(str(error.reason).split())[:100]}".strip()
+        message = f"answered {error.code} {shorten(error.reason, 100)}".strip()
         if error.code == 416:
             return ChangedError("has a shorter file than before", wait=0)
         return InterruptionError(message, _retry_after(error)) if error.code in PASSING else RefusalError(message)
