@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             # A Windows console may lack a character; a "?" is better than a crash.
             stream.reconfigure(errors="replace")
-    parser = Overview(prog="gptlib", allow_abbrev=False)
+    parser = Overview("gptlib")
     subcommands = parser.add_subcommands(dest="command")
     commands = {name: subcommands.add_subcommand(name, Command(name)) for name in COMMANDS}
     if not arguments or arguments[0] == "help":

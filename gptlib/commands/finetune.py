@@ -7,21 +7,25 @@ Hugging Face's datasets. --lora trains an adapter and leaves the model's own wei
 
 from collections import Counter
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from gptlib.checkpoints import Checkpoint, best_path, build_model, find_checkpoint, last_path, load_checkpoint
+from gptlib.checkpoints import Checkpoint, build_model, find_checkpoint, load_checkpoint
 from gptlib.commands.options import MODELS, add_shared, add_short_forms, find_option
 from gptlib.commands.parsing import Recipe, layered
-from gptlib.commands.running import draw_losses, load_with_tokenizer, program, resumed_options, say_best
+from gptlib.commands.running import (
+    load_with_tokenizer,
+    output_path,
+    program,
+    resumed_options,
+    say_best,
+    say_files,
+)
 from gptlib.instructions import TEMPLATES, Instruction, Reading, read_instructions, split_entries
-from gptlib.model import GPTModel
 from gptlib.model.lora import active_adapter, check_fits, lora_state
 from gptlib.model.lora_config import LoRAConfig
 from gptlib.training import TrainingConfig
 from gptlib.training.finetuning import exact_match, finetune
-from gptlib.training.history import History
 from gptlib.training.run_files import adapter_folder
 from gptlib.utils.folders import project_root
 from gptlib.weights.adapters import save_adapter
@@ -88,10 +92,11 @@ def run(options, parser) -> int:
         parser.error("--resume finishes an old run with the model it has; leave --load and --lora out")
     config, template = options.training, TEMPLATES[options.template]
     lora = options.lora if options.use_lora else None
-    out = None if options.no_save else output_path(options)
+    resume = find_checkpoint(options.resume) if options.resume else None
+    out = output_path(options, resume, f"{Path(options.load or DEFAULT).stem}-{'lora' if lora else 'instructions'}")
     data = Path(options.data or project_root() / "data" / "instructions.json").expanduser()
     training, validation, held_out = read_entries(data, options)
-    loaded = load(options)
+    loaded = load(resume or options.load or DEFAULT, config.device, options.drop_rate)
     if lora is not None:
         check_fits(loaded.model, lora)  # now, and not after the scores, which take a while
     before = scores_before(options, loaded, held_out)
@@ -107,7 +112,7 @@ def run(options, parser) -> int:
         lora=lora,
         packing=options.packing,
         out=out,
-        resume=find_checkpoint(options.resume) if options.resume else None,
+        resume=resume,
         notes={name: vars(options)[name] for name in KEPT} | {"data": str(data.resolve()), "before": before},
     )
     best = load_checkpoint(out, loaded.model.device).model if out else loaded.model  # it need not be the last
@@ -116,17 +121,11 @@ def run(options, parser) -> int:
         after = exact_match(best, loaded.tokenizer, held_out, template)
         print("\n".join(table(before, after, Counter(entry.task for entry in held_out))))
     if out:
-        say_files(history, best, out, template.name)
+        say_files(history, out, "finetune")
+        if active_adapter(best):
+            print(f"Adapter: {save_adapter(best, adapter_folder(out))}")
+        print(f"Talk to it: {program()} chat --load {out} --template {template.name}")
     return 130 if history.interrupted else 0
-
-
-def output_path(options) -> Path:
-    """The file asked for, that of the resumed run, or model_weights/tales-instructions-2026.11.21_093000.pth."""
-    if options.out or options.resume:
-        return Path(options.out or best_path(find_checkpoint(options.resume)))
-    date = datetime.now().strftime("%Y.%m.%d_%H%M%S")
-    name = f"{Path(options.load or DEFAULT).stem}-{'lora' if options.use_lora else 'instructions'}-{date}.pth"
-    return project_root() / "model_weights" / name
 
 
 def read_entries(data: Path, options) -> tuple[list[Instruction], list[Instruction], list[Instruction]]:
@@ -145,13 +144,12 @@ def read_entries(data: Path, options) -> tuple[list[Instruction], list[Instructi
     return training, validation, tested.entries
 
 
-def load(options) -> Checkpoint:
-    """The model to train, with its tokenizer, on the device to train it on; in 32 bits, as 16 lose small steps."""
-    name = find_checkpoint(options.resume) if options.resume else options.load or DEFAULT
-    loaded = load_with_tokenizer(name, options.training.device, "fp32")
+def load(name: str | Path, device: str, drop_rate: float | None) -> Checkpoint:
+    """The model to train, with its tokenizer, on that device; in 32 bits, as 16 lose small steps."""
+    loaded = load_with_tokenizer(name, device, "fp32")
     model = loaded.model
-    if options.drop_rate is not None:
-        config = replace(model.config, drop_rate=options.drop_rate)
+    if drop_rate is not None:
+        config = replace(model.config, drop_rate=drop_rate)
         loaded.model = build_model(name, config, model.state_dict(), lora_state(model)).to(model.device).eval()
     return loaded
 
@@ -172,13 +170,3 @@ def table(before: dict[str, float], after: dict[str, float], counts: dict[str, i
         name = task or "(no task)"
         lines.append(f"  {name:<16} {100 * before.get(task, 0):>7.1f} {100 * share:>7.1f}  {counts[task]:>7,}")
     return lines
-
-
-def say_files(history: History, best: GPTModel, out: Path, template: str) -> None:
-    """Write the loss curve and the adapter, if there is one, beside the model; what is where, and what to do next."""
-    draw_losses(history, out)
-    if active_adapter(best):
-        print(f"Adapter: {save_adapter(best, adapter_folder(out))}")
-    if history.interrupted:
-        print(f"Finish the run: {program()} finetune --resume {last_path(out)}")
-    print(f"Talk to it: {program()} chat --load {out} --template {template}")

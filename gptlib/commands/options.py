@@ -10,46 +10,27 @@ MODELS = (
     "a checkpoint file, a folder (its newest model, or one of Hugging Face's or OpenAI's kind), a "
     "name in model_weights/, or an official size: 124M, 355M, 774M, 1558M"
 )
+DATA = (
+    "a text, a folder of .txt, a folder of `gptlib prepare`, python-docs or tiny-shakespeare (default: data/input.txt)"
+)
+TOKENIZERS = "word, char, bpe, sentencepiece, gpt2, or a saved one's path"
 
 SHARED: dict[str, dict[str, Any]] = {
     "--load": {"default": "trained_gpt2.pth", "help": MODELS},
-    "--data": {
-        "type": str | None,
-        "default": None,
-        "help": "a text, a folder of .txt, a folder of `gptlib prepare`, python-docs or "
-        "tiny-shakespeare (default: data/input.txt)",
-    },
-    "--tokenizer": {
-        "default": "bpe",
-        "help": "word, char, bpe, sentencepiece, gpt2, or a saved one's path",
-    },
-    "--vocab-size": {
-        "type": PositiveInt | None,
-        "default": None,
-        "help": "size of the vocabulary to train",
-    },
+    "--data": {"type": str | None, "help": DATA},
+    "--tokenizer": {"default": "bpe", "help": TOKENIZERS},
+    "--vocab-size": {"type": PositiveInt | None, "help": "size of the vocabulary to train"},
     "--ratios": {
         "type": Ratios,
         "default": Ratios((0.9, 0.05, 0.05)),
-        "help": "shares of train, val and test%(type).0s",  # whose type's name says nothing
+        "help": "shares of train, val and test",
     },
-    "--resume": {"type": str | None, "default": None, "help": "finish the run of this .last.pth"},
+    "--resume": {"type": str | None, "help": "finish the run of this .last.pth"},
     "--no-save": {"action": "store_true", "help": "write no file at all"},
     "--max-new-tokens": {"type": PositiveInt, "default": 200},
-    "--temperature": {
-        "type": NonNegativeFloat,
-        "help": "0 always takes the likeliest; 1 draws freely",
-    },
-    "--top-k": {
-        "type": PositiveInt | None,
-        "default": None,
-        "help": "draw from the k likeliest tokens only",
-    },
-    "--top-p": {
-        "type": Share | None,
-        "default": None,
-        "help": "draw from the likeliest that sum to p, as 0.9",
-    },
+    "--temperature": {"type": NonNegativeFloat, "help": "0 always takes the likeliest; 1 draws freely"},
+    "--top-k": {"type": PositiveInt | None, "help": "draw from the k likeliest tokens only"},
+    "--top-p": {"type": Share | None, "help": "draw from the likeliest that sum to p, as 0.9"},
     "--device": {"default": "auto", "help": "auto, cpu, cuda, mps"},
 }
 
@@ -65,7 +46,7 @@ def find_option(parser, name: str) -> Action:
 
 
 def add_short_forms(parser, letters: Mapping[str, str]) -> None:
-    """Let options be called by a letter, too: "-B" for "--training.batch_size"."""
+    """Let options be called by a letter, too: {"-B": "--training.batch_size"}."""
     for letter, name in letters.items():
         option = find_option(parser, name)
         option.option_strings.insert(0, letter)

@@ -6,9 +6,15 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn, get_origin
 
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse import (
+    ActionConfigFile,
+    ArgumentParser,
+    DefaultHelpFormatter,
+    Namespace,
+    set_parsing_settings,
+)
 
 from gptlib.commands.values import allowed
 from gptlib.utils.folders import project_root
@@ -23,8 +29,19 @@ class UsageError(Exception):
     """A wrong use of a command, in one sentence."""
 
 
+class Help(DefaultHelpFormatter):
+    """The help, with types in the words of error messages; any text needs none, and choices are shown anyway."""
+
+    def _get_type_str(self, action: Action) -> str | None:
+        kind = getattr(action, "_typehint", str)
+        return None if kind in (str, str | None) or get_origin(kind) is Literal else allowed(kind)
+
+
 class Parser(ArgumentParser):
     """A parser that raises UsageError."""
+
+    def __init__(self, prog: str):
+        super().__init__(prog, allow_abbrev=False, formatter_class=Help)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         message = in_words(message, self._actions)
@@ -42,14 +59,14 @@ class Command(Parser):
     module: ModuleType
 
     def __init__(self, name: str):
-        super().__init__(allow_abbrev=False)
+        super().__init__(f"gptlib {name}")
         self.name = name
 
     def parse_args(self, args: list[str] | None = None, *_: Any, **__: Any) -> Namespace:
         """The options: those given, else those that follow from these, else the declared defaults."""
         self.module = import_module(f"gptlib.commands.{self.name}")
-        self.prog, self.usage = f"gptlib {self.name}", self.module.USAGE
-        self.description = self.module.__doc__
+        self.prog = f"gptlib {self.name}"  # which becoming a subcommand has changed
+        self.usage, self.description = self.module.USAGE, self.module.__doc__
         self.module.add_arguments(self)
         if hasattr(self.module, "defaults"):
             given = super().parse_args(args, defaults=False).clone(with_meta=False)

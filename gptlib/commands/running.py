@@ -1,27 +1,20 @@
-"""What commands share while they run: the run they resume, the model they load, their last words."""
+"""What commands share while they run: the model they load, the run they resume, their last words."""
 
 import shutil
 import sys
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gptlib.checkpoints import Checkpoint, find_checkpoint
+from gptlib.checkpoints import Checkpoint, best_path, find_checkpoint, last_path
 from gptlib.loss import perplexity
 from gptlib.ops.devices import pick_device
 from gptlib.training import TrainingConfig
 from gptlib.training.history import History
 from gptlib.training.resume import load_training_state
+from gptlib.utils.folders import project_root
 from gptlib.weights.loading import load_model
-
-
-def resumed_options(resumed: str | None, names: Iterable[str]) -> dict[str, Any]:
-    """The options of the run to resume: its TrainingConfig, and those of its notes that have one of these names."""
-    if resumed is None:
-        return {}
-    state = load_training_state(find_checkpoint(resumed))["training"]
-    config, notes = TrainingConfig.from_dict(state["config"]), state.get("notes") or {}
-    return {f"training.{k}": v for k, v in config.to_dict().items()} | {k: notes[k] for k in names if k in notes}
 
 
 def load_with_tokenizer(name: str | Path, device: str, dtype: str | None = None) -> Checkpoint:
@@ -32,6 +25,25 @@ def load_with_tokenizer(name: str | Path, device: str, dtype: str | None = None)
     return loaded
 
 
+def resumed_options(resume: str | None, names: Iterable[str]) -> dict[str, Any]:
+    """The options of the run to resume: its TrainingConfig, and those of its notes with these names."""
+    if resume is None:
+        return {}
+    state = load_training_state(find_checkpoint(resume))["training"]
+    config, notes = TrainingConfig.from_dict(state["config"]), state.get("notes") or {}
+    options = {f"training.{name}": value for name, value in config.to_dict().items()}
+    return options | {name: notes[name] for name in names if name in notes}
+
+
+def output_path(options, resume: Path | None, name: str) -> Path | None:
+    """The file asked for, that of the resumed run, or model_weights/NAME-2026.11.21_093000.pth; None for no file."""
+    if options.no_save:
+        return None
+    if options.out or resume:
+        return Path(options.out or best_path(resume))
+    return project_root() / "model_weights" / f"{name}-{datetime.now():%Y.%m.%d_%H%M%S}.pth"
+
+
 def say_best(history: History) -> None:
     """The loss of the best model."""
     if best := history.best:
@@ -39,12 +51,14 @@ def say_best(history: History) -> None:
         print(f"Best loss {loss:.4f} (perplexity {perplexity(loss):.2f}) at step {best['step']}.")
 
 
-def draw_losses(history: History, out: Path) -> None:
-    """The loss curve beside the model, and where both are."""
+def say_files(history: History, out: Path, command: str) -> None:
+    """Draw the loss curve beside the model; where both are, and how to go on if the run was interrupted."""
     from gptlib import plots  # only here, because matplotlib takes a while to load
 
     plots.save_figure(plots.plot_losses(history), out.with_suffix(".png"))
     print(f"Model: {out}\nLoss curve: {out.with_suffix('.png')}, its numbers: {out.with_suffix('.csv')}")
+    if history.interrupted:
+        print(f"Finish the run: {program()} {command} --resume {last_path(out)}")
 
 
 def program() -> str:

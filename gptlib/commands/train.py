@@ -1,17 +1,16 @@
 """Train a GPT on a text. Without --config, the recipe configs/quick.yaml: two minutes on a laptop's CPU."""
 
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
-from gptlib.checkpoints import Checkpoint, best_path, find_checkpoint, last_path, load_checkpoint
+from gptlib.checkpoints import Checkpoint, find_checkpoint, load_checkpoint
 from gptlib.commands.options import add_shared, add_short_forms
 from gptlib.commands.parsing import Recipe, layered
-from gptlib.commands.running import draw_losses, program, resumed_options, say_best
+from gptlib.commands.running import output_path, program, resumed_options, say_best, say_files
 from gptlib.commands.values import NonNegativeInt, PositiveInt
 from gptlib.corpus import Corpus, load_corpus
 from gptlib.datasets import create_dataloader
@@ -36,8 +35,8 @@ SHORT = {
     "-d": "--model.drop_rate",
 }
 
-KEPT = ("ratios", "stride", "window")
-"""Options that a run notes, beside its data, for the one that resumes it."""
+KEPT = ("data", "ratios", "stride", "window")
+"""Options that a run notes, for the one that resumes it."""
 
 
 def add_arguments(parser) -> None:
@@ -80,7 +79,7 @@ def defaults(given, parser) -> dict[str, Any]:
     quick = project_root() / "configs" / "quick.yaml"
     if not recipes and "resume" not in given and "init" not in given and quick.is_file():
         recipes = [quick]
-    stored = resumed_options(given.get("resume"), ("data", *KEPT))
+    stored = resumed_options(given.get("resume"), KEPT)
     options = layered([stored, *map(parser.read_recipe, recipes), dict(given.items())])
     if "tokenizer" in given and "vocab_size" not in given:
         options["vocab_size"] = None  # a recipe's size is for the recipe's tokenizer
@@ -93,7 +92,9 @@ def run(options, parser) -> int:
     """Read the text, make the model or load it, train it, and say how good it has become."""
     if options.init and options.resume:
         parser.error("--init starts a new run and --resume finishes an old one; give one of them")
-    config, start = options.training, starting_point(options)
+    config = options.training
+    resume = find_checkpoint(options.resume) if options.resume else None
+    start = starting_point(resume, options.init)
     data = options.data or project_root() / "data" / "input.txt"
     corpus = read_corpus(data, options, start)
     torch.manual_seed(config.seed)
@@ -103,30 +104,25 @@ def run(options, parser) -> int:
         parser.error(f"--window {window} is more than the model sees; give 1 to {model.config.context_length}")
     train_loader, val_loader, test_loader = make_loaders(corpus, window, options.stride, config)
 
-    out = None if options.no_save else output_path(options, model.config)
+    out = output_path(options, resume, shape_name(model.config))
+    notes = {"data": lasting_name(data), "ratios": list(options.ratios)}
+    notes |= {"stride": options.stride, "window": options.window}
     history = train(
-        model,
-        train_loader,
-        val_loader,
-        config,
-        tokenizer=corpus.tokenizer,
-        out=out,
-        resume=find_checkpoint(options.resume) if options.resume else None,
-        notes={name: options[name] for name in KEPT} | {"data": lasting_name(data), "ratios": list(options.ratios)},
+        model, train_loader, val_loader, config, tokenizer=corpus.tokenizer, out=out, resume=resume, notes=notes
     )
     if out:
         model = load_checkpoint(out, model.device).model  # the best one, which need not be the last
     report(history, model, test_loader, out)
-    for text in write_samples(model, corpus.tokenizer, config, options.generate):
+    for text in samples(model, corpus.tokenizer, config.sample_prompt or "\n", options.generate):
         print(f"---\n{text.strip()}")
     return 130 if history.interrupted else 0
 
 
-def starting_point(options) -> Checkpoint | None:
+def starting_point(resume: Path | None, init: str | None) -> Checkpoint | None:
     """The run to resume, or the weights to start from; None for a new model."""
-    if options.resume:
-        return load_checkpoint(find_checkpoint(options.resume))
-    return load_model(options.init, dtype="fp32") if options.init else None  # as 16 bits lose small steps
+    if resume:
+        return load_checkpoint(resume)
+    return load_model(init, dtype="fp32") if init else None  # as 16 bits lose small steps
 
 
 def read_corpus(data: str | Path, options, start: Checkpoint | None) -> Corpus:
@@ -149,13 +145,9 @@ def make_loaders(corpus: Corpus, window: int, stride: int | None, config: Traini
     return train_loader, *others
 
 
-def output_path(options, config: GPTConfig) -> Path:
-    """The file asked for, that of the resumed run, or model_weights/gpt.c256.e384.h6.b6-2026.11.21_093000.pth."""
-    if options.out or options.resume:
-        return Path(options.out or best_path(find_checkpoint(options.resume)))
-    c, date = config, datetime.now().strftime("%Y.%m.%d_%H%M%S")
-    name = f"gpt.c{c.context_length}.e{c.emb_dim}.h{c.n_heads}.b{c.n_layers}-{date}.pth"
-    return project_root() / "model_weights" / name
+def shape_name(config: GPTConfig) -> str:
+    """Example: "gpt.c256.e384.h6.b6" """
+    return f"gpt.c{config.context_length}.e{config.emb_dim}.h{config.n_heads}.b{config.n_layers}"
 
 
 def lasting_name(data: str | Path) -> str:
@@ -169,18 +161,14 @@ def report(history: History, model: GPTModel, test_loader: DataLoader | None, ou
     if test_loader is not None and not history.interrupted:
         loss = evaluate_loss(model, test_loader)
         print(f"On the test part, which it has never seen: {loss:.4f} (perplexity {perplexity(loss):.2f}).")
-    if out is None:
-        return
-    draw_losses(history, out)
-    if history.interrupted:
-        print(f"Finish the run: {program()} train --resume {last_path(out)}")
-    print(f'Let it write: {program()} generate --load {out} --prompt "..."')
+    if out is not None:
+        say_files(history, out, "train")
+        print(f'Let it write: {program()} generate --load {out} --prompt "..."')
 
 
-def write_samples(model: GPTModel, tokenizer: Tokenizer, config: TrainingConfig, n: int) -> list[str]:
-    """n continuations of the run's own prompt."""
+def samples(model: GPTModel, tokenizer: Tokenizer, prompt: str, n: int) -> list[str]:
+    """n texts that begin with the prompt."""
     if n == 0:
         return []
     length = min(200, model.config.context_length - 1)
-    prompt = config.sample_prompt or "\n"
     return generate_text(model, tokenizer, prompt, length, num_samples=n, temperature=0.8)
