@@ -23,12 +23,11 @@ from gptlib.model.lora import (
     lora_layers,
 )
 from gptlib.utils.errors import CheckpointError
-from gptlib.utils.files import read_json, remove_leftovers, write_json
+from gptlib.utils.files import read_json, remove_leftovers, write_atomically, write_json
 from gptlib.utils.text import shorten
-from gptlib.weights.export import write_safetensors
 from gptlib.weights.huggingface import DTYPES
 from gptlib.weights.names import Shape, check_tensors, parameter_names
-from gptlib.weights.safetensors import TensorReader, read_header
+from gptlib.weights.safetensors import TensorReader, library, read_header
 
 CONFIG = "adapter_config.json"
 TENSORS = "adapter_model.safetensors"
@@ -72,7 +71,8 @@ def save_adapter(model: GPTModel, folder: str | Path, name: str | None = None, *
         if not _holds_same_kind(folder, config, transformers):
             write_json(folder / CONFIG, _peft_config(config, transformers))
         remove_leftovers(folder / TENSORS)
-        write_safetensors(folder / TENSORS, _tensors_of(model, name, transformers))
+        with write_atomically(folder / TENSORS) as file:
+            file.write(_serialized(_tensors_of(model, name, transformers)))
     except OSError as error:
         raise CheckpointError(
             f"The adapter '{folder}' could not be written ({error.strerror or error}); free some space or choose "
@@ -213,6 +213,11 @@ def _tensors_of(model: GPTModel, name: str, transformers: bool) -> dict[str, Ten
         if name in layer.adapters
         for part, parameter in layer.adapters[name].named_parameters()
     }
+
+
+def _serialized(tensors: dict[str, Tensor]) -> bytes:
+    """The bytes of the file; adapters are small enough to be twice in memory."""
+    return library().torch.save({name: tensor.contiguous() for name, tensor in tensors.items()}, {"format": "pt"})
 
 
 def _stored_name(model: GPTModel, path: str, part: str, transformers: bool) -> str:

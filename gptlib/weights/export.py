@@ -164,7 +164,8 @@ def hf_weights(model: GPTModel) -> Iterator[tuple[str, Tensor]]:
 def write_safetensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write tensors in the format of safetensors, one after another, so that no more than one is in memory twice.
 
-    (The library's own writer wants all of them contiguous at once, twice the memory for a model of transposed views.)
+    It is ours because the library's own writer wants all of them contiguous at once: twice the memory for a model of
+    transposed views. What is small, as adapters are, goes through the library.
     """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     names, end = {dtype: name for name, dtype in DTYPES.items()}, 0

@@ -110,11 +110,11 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _check_with_library(path: Path) -> None:
     """Let the format's own library see whether all places are within the file and fit shapes and types."""
-    library = _library()
+    package = library()
     try:
-        with library.safe_open(path, framework="pt"):
+        with package.safe_open(path, framework="pt"):
             pass
-    except library.SafetensorError as error:
+    except package.SafetensorError as error:
         raise ValueError(str(error).removeprefix("Error while deserializing header: ")) from None
 
 
@@ -135,19 +135,20 @@ class TensorReader:
         if not self.mapped and self._bytes > _MAPPED_AT_ONCE:
             self._files, self._bytes = {}, 0
         if tensor.file not in self._files:
-            self._files[tensor.file] = _library().safe_open(tensor.file, framework="pt")
+            self._files[tensor.file] = library().safe_open(tensor.file, framework="pt")
         found = self._files[tensor.file].get_tensor(tensor.name)
         self._bytes += found.nbytes
         return found
 
 
-def _library():
-    """The module, imported here, because whoever loads no such file needs none."""
+def library():
+    """The package with its part for PyTorch, imported here, because whoever has no such file needs none."""
     try:
-        import safetensors
+        import safetensors.torch
     except ImportError:
         raise CheckpointError(
-            "The package safetensors is not installed, which reads Hugging Face's files; run `pip install safetensors`."
+            "The package safetensors is not installed, which reads and writes Hugging Face's files; run "
+            "`pip install safetensors`."
         ) from None
     return safetensors
 
