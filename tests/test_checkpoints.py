@@ -271,6 +271,10 @@ HOSTILE = {
     "no model": (lambda c: c.pop("model"), "'model'"),
     "model a list": (lambda c: c.update(model=[1, 2]), "'model'"),
     "config a list": (lambda c: c.update(config=[1, 2]), "'config'"),
+    # the architecture
+    "architecture of the future": (lambda c: c.update(architecture="llama"), "architecture 'llama'", "knows 'gpt2'"),
+    "architecture a list": (lambda c: c.update(architecture=["gpt2"]), "architecture ['gpt2']", "update gptlib"),
+    "architecture None": (lambda c: c.update(architecture=None), "architecture None"),
     # the config
     "10**9 layers": (with_config(n_layers=10**9), "1 blocks", "1000000000"),
     "10**12 wide, 10**12 tokens": (with_config(emb_dim=10**12, vocab_size=10**12), "10000"),
@@ -331,6 +335,23 @@ def test_a_file_that_contradicts_itself_is_refused_by_name(saved, tmp_path, case
     change(content)
     torch.save(content, path)
     assert_refused(path, *fragments)
+
+
+def test_a_file_says_its_architecture_and_earlier_ones_that_do_not_are_gpt2(saved, tmp_path):
+    path = tmp_path / "gpt.pth"
+    path.write_bytes(saved)
+    content = torch.load(path, weights_only=True)
+    assert content.pop("architecture") == "gpt2"
+    torch.save(content, path)
+    assert identical(weights(load_checkpoint(path).model), weights(tiny_model()))
+
+
+def test_a_run_of_an_unknown_architecture_is_not_resumed(tmp_path):
+    path = tmp_path / "gpt.last.pth"
+    torch.save({"format": 1, "architecture": "llama", "config": {}, "model": {}, "training": {}}, path)
+    with pytest.raises(CheckpointError) as error:
+        load_training_state(path)
+    assert_helpful(error, path, "'llama'", "'gpt2'")
 
 
 def test_names_without_tensors_make_no_model(tmp_path, monkeypatch):

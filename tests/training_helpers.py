@@ -230,7 +230,7 @@ def killable_run(connection, folder, seed, at=None, emb_dim=32, hold=None):
 
 def die_inside_a_write(connection, nth, position, suffix=""):
     """Let the nth file with that suffix that this process writes be its last: SIGKILL there."""
-    import gptlib.checkpoints
+    import gptlib.checkpoints.file
     import gptlib.training.history
     import gptlib.utils.files
 
@@ -285,7 +285,7 @@ def die_inside_a_write(connection, nth, position, suffix=""):
             end("after the renaming")
         return result
 
-    gptlib.checkpoints.write_atomically = gptlib.training.history.write_atomically = breaking
+    gptlib.checkpoints.file.write_atomically = gptlib.training.history.write_atomically = breaking
     os.fsync, Path.replace = breaking_fsync, breaking_replace
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from gptlib.utils.validation import is_number, whole_number
 
@@ -29,6 +29,9 @@ class GPTConfig:
     """Whether the output head shares the token embedding's weights (the official GPT-2 weights do)."""
     positions: Literal["learned", "sinusoidal"] = "learned"
     """How positions are given: "learned" embeddings as in GPT-2, or "sinusoidal" as in the first transformer."""
+
+    architecture: ClassVar[str] = "gpt2"
+    """What a checkpoint calls models of this kind; no field."""
 
     def __post_init__(self):
         for name in ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers"):

@@ -96,8 +96,6 @@ class GPTModel(nn.Module):
     projections back into the residual stream divided by sqrt(2 n_layers), biases zero (Radford et al. 2019, 2.3).
     """
 
-    architecture = "gpt2"
-    """What a checkpoint calls it."""
     config_class = GPTConfig
 
     def __init__(self, config: GPTConfig | Mapping):

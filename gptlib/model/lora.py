@@ -220,6 +220,13 @@ def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
+def adapter_parameters(model: nn.Module) -> set[str]:
+    """The names of all parameters of adapters."""
+    return {
+        f"{path}.adapters.{name}" for path, layer in lora_layers(model) for name, _ in layer.adapters.named_parameters()
+    }
+
+
 def lora_state(model: nn.Module) -> dict[str, Any] | None:
     """All about the model's adapters but their tensors, as plain data, for a checkpoint; None where it has none."""
     configs = {name: config.to_dict() for name, config in adapters_of(model).items()}

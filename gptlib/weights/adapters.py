@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from gptlib.checkpoints import NoInitialWeights
+from gptlib.checkpoints.building import NoInitialWeights
+from gptlib.checkpoints.tensors import Shape, check_tensors
 from gptlib.model import GPTModel
 from gptlib.model.lora import (
     TARGETS,
@@ -26,7 +27,7 @@ from gptlib.utils.errors import CheckpointError
 from gptlib.utils.files import read_json, remove_leftovers, write_atomically, write_json
 from gptlib.utils.text import shorten
 from gptlib.weights.huggingface import DTYPES
-from gptlib.weights.names import Shape, check_tensors, parameter_names
+from gptlib.weights.names import parameter_names
 from gptlib.weights.safetensors import TensorReader, library, read_header
 
 CONFIG = "adapter_config.json"

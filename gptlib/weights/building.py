@@ -1,12 +1,11 @@
 """A model without memory of its own, and the tensors that become its parameters: shared by both sources."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from gptlib.model import GPTConfig, GPTModel
+from gptlib.model import GPTConfig
 from gptlib.ops.devices import DTYPES, pick_device
 from gptlib.utils.errors import CheckpointError
 from gptlib.utils.text import shorten
@@ -35,19 +34,6 @@ def checked_config(where: str, numbers: Mapping[str, Any], names: Mapping[str, s
         return GPTConfig(**found, qkv_bias=True, **others)
     except ValueError as error:
         raise CheckpointError(f"{where} makes no model ({shorten(error, 250)}); use an undamaged copy.") from None
-
-
-@torch.no_grad()
-def fill(model: GPTModel, read: Callable[[str], Tensor], names: list[str]) -> GPTModel:
-    """Give an empty model what `read(name)` returns for each name as its parameters; the model, in eval mode.
-
-    Tied weights are one parameter again afterwards: whoever assigned both would have an optimizer step twice.
-    """
-    for name in names:
-        place, _, last = name.rpartition(".")
-        setattr(model.get_submodule(place), last, nn.Parameter(read(name)))
-    model.tie_weights()
-    return model.eval()
 
 
 def as_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:

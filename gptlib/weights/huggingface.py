@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 
 from gptlib.checkpoints import empty_model
+from gptlib.checkpoints.building import assign_parameters
+from gptlib.checkpoints.tensors import check_tensors, shapes_of
 from gptlib.model import GPTConfig, GPTModel
 from gptlib.utils.errors import CheckpointError
 from gptlib.utils.files import read_json
 from gptlib.utils.text import shorten
-from gptlib.weights.building import as_device, as_dtype, checked_config, fill
+from gptlib.weights.building import as_device, as_dtype, checked_config
 from gptlib.weights.hub import hub_folder
-from gptlib.weights.names import HEAD, OUTER, Name, check_tensors, our_shapes, parameter_names
+from gptlib.weights.names import HEAD, OUTER, Name, parameter_names
 from gptlib.weights.safetensors import REMEDY, Stored, TensorReader, find_tensors
 from gptlib.weights.sizes import REPOSITORIES, find_folder, find_size, sizes_in_words
 
@@ -70,7 +72,7 @@ def load_hf_gpt2(
         del tensors[HEAD.huggingface]
 
     model = empty_model(config)
-    names, shapes = parameter_names(config), our_shapes(model)
+    names, shapes = parameter_names(config), shapes_of(model)
     expected = {name.huggingface: name.stored_shape(shapes[name.ours]) for name in names}
     check_tensors(f"'{folder}'", {name: tensor.shape for name, tensor in tensors.items()}, expected, REMEDY)
     types = {DTYPES[tensor.dtype] for tensor in tensors.values()}
@@ -85,7 +87,7 @@ def load_hf_gpt2(
         return name.turned(tensor) if mapped else name.turned(tensor).contiguous()
 
     ours = {name.ours: name for name in names}
-    return fill(model, lambda name: read(ours[name]), list(ours))
+    return assign_parameters(model, lambda name: read(ours[name]), list(ours))
 
 
 def model_folder(name: str | Path) -> Path:

@@ -6,13 +6,10 @@ linear layers as one-dimensional convolutions, "Conv1D", which keep the weight a
 
 from dataclasses import dataclass, replace
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from gptlib.checkpoints.tensors import Shape
 from gptlib.model import GPTConfig
-from gptlib.utils.errors import CheckpointError
-from gptlib.utils.text import shorten
-
-Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -89,27 +86,3 @@ def parameter_names(config: GPTConfig) -> list[Name]:
     """
     blocks = [name.numbered(i) for i in range(config.n_layers) for name in BLOCK]
     return [*OUTER, *blocks] if config.weight_tying else [*OUTER, HEAD, *blocks]
-
-
-def our_shapes(model: nn.Module) -> dict[str, Shape]:
-    """The shape of each parameter of the model, tied ones by all their names."""
-    return {name: tuple(p.shape) for name, p in model.named_parameters(remove_duplicate=False)}
-
-
-def check_tensors(where: str, found: dict[str, Shape], expected: dict[str, Shape], remedy: str) -> None:
-    """Raise CheckpointError, naming the first tensor of `where` that is missing, surplus or of another shape."""
-    if missing := [name for name in expected if name not in found]:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise CheckpointError(f"{where} lacks the tensor '{missing[0]}'{more}; {remedy}.")
-    if surplus := [name for name in found if name not in expected]:
-        more = f" and {len(surplus) - 1} more" if len(surplus) > 1 else ""
-        raise CheckpointError(
-            f"{where} has a tensor '{shorten(surplus[0])}'{more} that a GPT-2 of its configuration has no place for; "
-            f"{remedy}."
-        )
-    for name, shape in expected.items():
-        if tuple(found[name]) != shape:
-            raise CheckpointError(
-                f"{where} has the tensor '{name}' in the shape {tuple(found[name])}, and its configuration asks for "
-                f"{shape}; {remedy}."
-            )

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from gptlib.checkpoints import empty_model
+from gptlib.checkpoints.building import assign_parameters
 from gptlib.model import GPTModel
 from gptlib.utils.files import read_json
 from gptlib.utils.folders import project_root
-from gptlib.weights.building import as_device, as_dtype, fill
+from gptlib.weights.building import as_device, as_dtype
 from gptlib.weights.converted import fingerprint, keep_converted, load_converted
 from gptlib.weights.download import fetch_openai_files
 from gptlib.weights.names import Name, parameter_names
@@ -146,4 +147,4 @@ def _read_model(folder: Path) -> GPTModel:
         tensor = torch.from_numpy(array)
         return name.turned(tensor[0]).contiguous() if name.transposed else tensor
 
-    return fill(model, read, [name.ours for name in parameter_names(model.config)])
+    return assign_parameters(model, read, [name.ours for name in parameter_names(model.config)])

@@ -11,10 +11,10 @@ from typing import Any
 
 from torch import Tensor
 
+from gptlib.checkpoints.tensors import Shape
 from gptlib.utils.errors import CheckpointError
 from gptlib.utils.files import read_json
 from gptlib.utils.text import shorten
-from gptlib.weights.names import Shape
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"

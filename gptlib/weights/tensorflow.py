@@ -8,12 +8,13 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from gptlib.checkpoints import empty_model
+from gptlib.checkpoints.tensors import check_tensors, shapes_of
 from gptlib.model import GPTConfig
 from gptlib.utils.errors import CheckpointError
 from gptlib.utils.files import read_json
 from gptlib.utils.text import shorten
 from gptlib.weights.building import checked_config
-from gptlib.weights.names import Name, check_tensors, our_shapes, parameter_names
+from gptlib.weights.names import Name, parameter_names
 
 HPARAMS = {
     "vocab_size": "n_vocab",
@@ -52,7 +53,7 @@ def read_variables(folder: Path, config: GPTConfig) -> Iterator[tuple[Name, np.n
             f"{where} can't be read as a TensorFlow checkpoint ({shorten(error)}); {_REMEDY}."
         ) from None
     names = parameter_names(config)
-    shapes = our_shapes(empty_model(config))
+    shapes = shapes_of(empty_model(config))
     expected = {name.openai: name.openai_shape(shapes[name.ours]) for name in names}
     check_tensors(where, {name: tuple(shape) for name, shape in found.items()}, expected, _REMEDY)
     for name in expected:

@@ -131,11 +131,11 @@ def test_a_folder_that_can_not_be_made(make_model, saved):
 
 
 def killed_while_saving(connection, folder, position):
-    import gptlib.checkpoints
+    import gptlib.checkpoints.file
     import gptlib.weights.adapters
 
     die_inside_a_write(connection, 0, position)
-    gptlib.weights.adapters.write_atomically = gptlib.checkpoints.write_atomically  # as replaced by the line above
+    gptlib.weights.adapters.write_atomically = gptlib.checkpoints.file.write_atomically  # as replaced just now
     torch.manual_seed(9)
     save_adapter(with_adapter(GPTModel(SHAPE), seed=9, dropout=0.25), folder)
 

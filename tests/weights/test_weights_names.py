@@ -7,8 +7,9 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from gptlib.checkpoints import empty_model
+from gptlib.checkpoints.tensors import check_tensors, shapes_of
 from gptlib.model import GPT2_CONFIGS
-from gptlib.weights.names import BLOCK, HEAD, OUTER, check_tensors, our_shapes, parameter_names
+from gptlib.weights.names import BLOCK, HEAD, OUTER, parameter_names
 from gptlib.weights.sizes import REPOSITORIES, SELECTIONS, check_size, find_size
 
 
@@ -31,7 +32,7 @@ def test_every_parameter_of_every_size_is_there_once_with_the_shape_of_both_sour
             ("mlp/c_proj", 4 * C, C),
         ):
             openai |= {f"model/h{i}/{place}/w": (1, n_in, n_out), f"model/h{i}/{place}/b": (n_out,)}
-    shapes = our_shapes(model)
+    shapes = shapes_of(model)
     assert {name.openai: name.openai_shape(shapes[name.ours]) for name in names} == openai
 
     with torch.device("meta"):
@@ -56,7 +57,7 @@ def test_an_empty_model_is_as_any_other_but_for_its_memory():
 
     config = {**GPT2_CONFIGS["124M"], "emb_dim": 24, "n_layers": 2}
     empty, full = empty_model(GPTModel(config).config), GPTModel(config)
-    assert our_shapes(empty) == our_shapes(full)
+    assert shapes_of(empty) == shapes_of(full)
     assert all(parameter.is_meta for parameter in empty.parameters())
     assert empty.output_head.weight is empty.token_embedding.weight
     assert torch.nn.Linear(2, 2).weight.abs().sum() > 0  # drawing works again
