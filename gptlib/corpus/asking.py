@@ -4,7 +4,7 @@ import sys
 
 
 def ask_yes_no(question: str, default: bool) -> bool | None:
-    """The answer; `default` for an empty one; None where nobody can answer (a batch job, CI, nbconvert, nbmake).
+    """The answer; `default` for an empty one; None if nobody can answer (a batch job, CI, nbconvert, nbmake).
 
     What is neither yes nor no counts as no.
     """

@@ -15,10 +15,10 @@ _LARGEST, _SMALLEST, _BYTES_PER_TOKEN = 4096, 512, 100
 
 
 def ready_tokenizer(tokenizer: AnyTokenizer, vocab_size: int | None = None) -> Tokenizer | None:
-    """The tokenizer, where it is one, a saved one, or "gpt2"; None for the name of one that is yet to be trained.
+    """The tokenizer, if it is one, a saved one, or "gpt2"; None for the name of one that is yet to be trained.
 
     Raises: ValueError for an unknown name or what is no tokenizer, and for a `vocab_size` that it doesn't have;
-    FileNotFoundError for a path where nothing is.
+    FileNotFoundError for a path with nothing at it.
     """
     if isinstance(tokenizer, str) and tokenizer in TOKENIZERS and tokenizer != "gpt2":
         return None
@@ -37,7 +37,7 @@ def ready_tokenizer(tokenizer: AnyTokenizer, vocab_size: int | None = None) -> T
 def trained_tokenizer(
     name: str, vocab_size: int | None, train: Callable[[], Iterable[str]], whole: Callable[[], Iterable[str]], size: int
 ) -> Tokenizer:
-    """Train `name` on the training part, or, where it is "char", on the whole text.
+    """Train `name` on the training part, or, if it is "char", on the whole text.
 
     train, whole: give those texts as streams. size: bytes of the training part. Without a `vocab_size`, "bpe" and
     "sentencepiece" have one token for 100 bytes, from 512 to 4096, so that each is seen often enough to be learned.
@@ -49,7 +49,7 @@ def trained_tokenizer(
 
 
 def token_dtype(vocab_size: int) -> np.dtype:
-    """Two bytes a token, little-endian; four where ids go beyond 65535."""
+    """Two bytes a token, little-endian; four if ids go beyond 65535."""
     return np.dtype("<u2" if vocab_size <= 2**16 else "<u4")
 
 
@@ -60,7 +60,7 @@ def encode_stream(tokenizer: Tokenizer, blocks: Iterable[str], where: str) -> It
     token across such a place. After the white space would be wrong: of "a\\n\\nb" GPT-2 makes "a", "\\n", "\\n", "b",
     but of "a\\n\\n" alone "a", "\\n\\n".
 
-    where: what is encoded, for messages. Raises: ValueError where the tokenizer can't encode the text.
+    where: what is encoded, for messages. Raises: ValueError if the tokenizer can't encode the text.
     """
     dtype, done = token_dtype(tokenizer.vocab_size), 0
     for piece in whole_words(blocks):

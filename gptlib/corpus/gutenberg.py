@@ -23,7 +23,7 @@ _LONGEST_MARKER = 4  # lines; a long title makes the START line wrap
 def strip_gutenberg(text: str) -> tuple[str, str]:
     """`text` without a Project-Gutenberg-style header and footer, and a sentence on how much went.
 
-    Everything up to the line "*** START OF …" and from "*** END OF …" on goes, for each book in turn where there are
+    Everything up to the line "*** START OF …" and from "*** END OF …" on goes, for each book in turn if there are
     several. Of blank lines in a row one stays, at the beginning and the end none. A text without such lines loses
     nothing but blank lines.
     """
@@ -59,7 +59,7 @@ class GutenbergStripper:
             yield from io.StringIO(chunk, newline="\n")
 
     def _books(self, lines: Iterator[str]) -> Iterator[str]:
-        """The lines between START and END; where no START comes, the lines from the beginning."""
+        """The lines between START and END; if no START comes, the lines from the beginning."""
         beginning: list[str] | None = []  # kept back until it is clear whether it is a header; None once it is
         length, inside = 0, True
         for line in lines:

@@ -38,7 +38,7 @@ def _python_docs() -> bytes:
 
 
 def _tiny_shakespeare() -> bytes:
-    """The file data/tiny-shakespeare.txt; fetched where it is missing or not the whole, right one."""
+    """The file data/tiny-shakespeare.txt; fetched if it is missing, incomplete or another one."""
     path, wanted = project_root() / "data" / "tiny-shakespeare.txt", _TINY_SHAKESPEARE
     by_hand = f"get that file by other means and save it as '{path}'"
     try:
@@ -54,7 +54,7 @@ CORPORA: dict[str, Callable[[], bytes]] = {"python-docs": _python_docs, "tiny-sh
 def corpus_text(name: str) -> str:
     """The text of a corpus by name: "python-docs" (in every Python, offline) or "tiny-shakespeare" (downloaded once).
 
-    Raises: ValueError for another name; FileNotFoundError where it can't be had, saying where to put it by hand.
+    Raises: ValueError for another name; FileNotFoundError if it can't be fetched, saying where to put it by hand.
     """
     if name not in CORPORA:
         raise ValueError(f"{name!r} is no corpus: choose {' or '.join(CORPORA)}, or read a file with read_text.")

@@ -38,7 +38,7 @@ class Corpus:
 def load_prepared(folder: str | Path) -> Corpus:
     """The corpus in a folder of `prepare_corpus`; its arrays are mapped, and read from disk only as they are used.
 
-    Raises: FileNotFoundError where the folder or a file in it is missing; ValueError where one doesn't fit the rest.
+    Raises: FileNotFoundError if the folder or a file in it is missing; ValueError if one doesn't fit the rest.
     """
     folder = Path(folder).expanduser()
     if not folder.is_dir():
@@ -47,13 +47,13 @@ def load_prepared(folder: str | Path) -> Corpus:
     arrays = [load_tokens(folder / f"{part}.bin") for part in PARTS]
     if not (folder / TOKENIZER_FILE).is_file():
         raise FileNotFoundError(
-            f"'{folder}' has no {TOKENIZER_FILE}, which its tokens need: make it anew with {_MAKE}."
+            f"'{folder}' has no {TOKENIZER_FILE}, which its tokens need: make it again with {_MAKE}."
         )
     tokenizer = load_tokenizer(folder / TOKENIZER_FILE)
     if tokenizer.vocab_size != meta["vocab_size"]:
         raise ValueError(
             f"The tokenizer in '{folder}' has {tokenizer.vocab_size} tokens, but {META_FILE} says "
-            f"{meta['vocab_size']}: files of two corpora are mixed; make the folder anew with {_MAKE}."
+            f"{meta['vocab_size']}: files of two corpora are mixed; make the folder again with {_MAKE}."
         )
     return Corpus(*arrays, tokenizer, meta)
 
@@ -61,7 +61,7 @@ def load_prepared(folder: str | Path) -> Corpus:
 def load_tokens(bin_path: str | Path) -> np.ndarray:
     """The token ids of a .bin file as a read-only, memory-mapped 1-D array, of the dtype that meta.json beside it says.
 
-    Raises: FileNotFoundError where the file or its meta.json is missing; ValueError where its size is another than
+    Raises: FileNotFoundError if the file or its meta.json is missing; ValueError if its size is another than
     meta.json says, as of a copy that broke off.
     """
     path = Path(bin_path).expanduser()
@@ -78,7 +78,7 @@ def load_tokens(bin_path: str | Path) -> np.ndarray:
     if size != n * dtype.itemsize:
         raise ValueError(
             f"'{path}' has {size:,} bytes, but {META_FILE} says {n:,} tokens of {dtype.itemsize} bytes: it was cut off "
-            f"or replaced; copy the folder again, or make it anew with {_MAKE}."
+            f"or replaced; copy the folder again, or make it again with {_MAKE}."
         )
     if n:
         return np.memmap(path, dtype=dtype, mode="r")
@@ -88,7 +88,7 @@ def load_tokens(bin_path: str | Path) -> np.ndarray:
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
-    """The content of the folder's meta.json, checked. Raises: FileNotFoundError; ValueError where it isn't ours."""
+    """The content of the folder's meta.json, checked. Raises: FileNotFoundError; ValueError if it isn't ours."""
     path = folder / META_FILE
     if not path.is_file():
         raise FileNotFoundError(f"'{folder}' has no {META_FILE}, so it is no prepared corpus: make one with {_MAKE}.")
@@ -104,7 +104,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
     }
     for key, good in checks.items():
         if not good:
-            raise ValueError(f"{key!r} in '{path}' is {str(meta.get(key))[:80]!r}: make the folder anew with {_MAKE}.")
+            raise ValueError(f"{key!r} in '{path}' is {str(meta.get(key))[:80]!r}: make the folder again with {_MAKE}.")
     return meta
 
 

@@ -39,17 +39,17 @@ def prepare_corpus(
     tokenizer: a Tokenizer, the path of a saved one, or a name. "word", "bpe" and "sentencepiece" are trained on the
         training part, "char" on the whole text, so that no character of the other parts is unknown. "gpt2" is ready.
     vocab_size: for a tokenizer that is trained. Without it, "bpe" and "sentencepiece" get one token for 100 bytes of
-        the training part, from 512 to 4096 ("bpe" fewer, where the text has no more pairs); "word" and "char" get all.
+        the training part, from 512 to 4096 ("bpe" fewer, if the text has no more pairs); "word" and "char" get all.
     strip_gutenberg: drop Project Gutenberg's header and footer of each text, and surplus blank lines.
     progress: show bars.
 
-    The .bin files are the ids and nothing else, little-endian uint16, or uint32 where vocab_size is above 65536.
+    The .bin files are the ids and nothing else, little-endian uint16, or uint32 if vocab_size is above 65536.
     Beside the memory, as much disk as the texts take is needed until the end.
     A prepared corpus in `out` is replaced when the new one is whole; if anything goes wrong it stays as it was. Two
     processes don't write it at once: the second waits.
 
-    Raises: ValueError for bad arguments or texts, and where `out` holds something else; FileNotFoundError for a missing
-    text or tokenizer; OSError where it can't be written.
+    Raises: ValueError for bad arguments or texts, and if `out` holds something else; FileNotFoundError for a missing
+    text or tokenizer; OSError if it can't be written.
     """
     check_ratios(ratios)
     out = Path(out).expanduser().resolve()
@@ -120,7 +120,7 @@ def _write_clean_text(sources: list[Source], path: Path, strip: bool, progress: 
         for block in joined(sources, seen, stripper):
             file.write(block.encode())
     meta: dict[str, Any] = {
-        "sources": [source.name for source in sources],  # names only: where they lay is nobody's business
+        "sources": [source.name for source in sources],  # names only: the folders they were in are nobody's business
         "source_bytes": n_bytes,
         "source_sha256": sha256.hexdigest(),  # of their bytes one after another, as `cat FILES | sha256sum` gives
     }

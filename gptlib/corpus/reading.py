@@ -25,7 +25,7 @@ SPLIT_NAMES = ("train.txt", "valid.txt", "test.txt")  # what split_text_file wri
 
 @dataclass(frozen=True)
 class Source:
-    """Where bytes of text come from: a file, or `data` in memory where there is no path."""
+    """Where bytes of text come from: a file, or `data` in memory if there is no path."""
 
     name: str
     path: Path | None = None
@@ -44,7 +44,7 @@ def read_text(paths: Texts) -> str:
 
     Files are UTF-8, with or without a byte order mark, which is dropped; "\\r\\n" becomes "\\n". Where a file does not
     end in a newline and another follows, one is put between them.
-    Raises: FileNotFoundError where nothing is; ValueError for a file that is empty or no UTF-8 text.
+    Raises: FileNotFoundError for a path with nothing at it; ValueError for a file that is empty or no UTF-8 text.
     """
     return "".join(joined(find_sources(paths)))
 
@@ -52,7 +52,7 @@ def read_text(paths: Texts) -> str:
 def iter_text(paths: Texts, chunk_chars: int = BLOCK) -> Iterator[str]:
     """The same text as `read_text`, in chunks of at most `chunk_chars` characters, in bounded memory.
 
-    A chunk ends where a line does; only a line that is longer than a whole chunk is cut inside.
+    A chunk ends at the end of a line; only a line that is longer than a whole chunk is cut inside.
     Raises: as `read_text`, for missing paths at once and for a bad file when the stream comes to it.
     """
     if not isinstance(chunk_chars, int) or chunk_chars < 1:
@@ -61,7 +61,7 @@ def iter_text(paths: Texts, chunk_chars: int = BLOCK) -> Iterator[str]:
 
 
 def find_sources(paths: Texts) -> list[Source]:
-    """The files behind `paths`, folders listed, named corpora fetched. Raises: as `read_text`."""
+    """The files that `paths` name, folders listed, named corpora fetched. Raises: as `read_text`."""
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
     if not isinstance(paths, Iterable) or isinstance(paths, bytes):
@@ -135,7 +135,7 @@ def joined(
 
 
 def decoded(source: Source, seen: Callable[[bytes], object] | None = None) -> Iterator[str]:
-    """One source's text in blocks. Raises: ValueError where it is empty, not UTF-8 or has NUL bytes."""
+    """One source's text in blocks. Raises: ValueError if it is empty, not UTF-8 or has NUL bytes."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     read, held, empty = 0, "", True  # held: a "\r" whose "\n" may be in the next block
     with source.open() as file:
@@ -177,7 +177,7 @@ def _no_text(source: Source, offset: int, what: str) -> str:
 
 
 def in_chunks(texts: Iterable[str], size: int) -> Iterator[str]:
-    """The same text cut anew, into chunks of at most `size` characters that end where a line does, if they can."""
+    """The same text in chunks of at most `size` characters that end at the end of a line if they can."""
     rest = ""
     for text in texts:
         rest += text

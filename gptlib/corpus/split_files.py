@@ -28,13 +28,13 @@ def split_text_file(
     Project-Gutenberg-style header and footer and surplus blank lines go first, and what is cut is clean text: no byte
     order mark, "\\n" at line ends.
 
-    ask: ask first, where someone can answer; where nobody can (CI, a batch job), say so and split. After a "no"
+    ask: ask first, if someone can answer; if nobody can (CI, a batch job), say so and split. After a "no"
     nothing is written, and only the paths of those parts are returned that are there already.
 
     Parts that are there already and are just what would be written are kept. Others, made by hand or from an older
     text, are never overwritten: they are renamed, with the date, as train.txt.2026-11-21_093000.bak.
 
-    Raises: FileNotFoundError where there is no file; ValueError where it isn't UTF-8 text, has fewer lines than
+    Raises: FileNotFoundError if there is no file; ValueError if it isn't UTF-8 text, has fewer lines than
     parts, or has a part's name itself.
     """
     path = _one_file(path)
@@ -62,7 +62,7 @@ def _one_file(path: str | Path) -> Path:
     source, *others = find_sources(path)
     if others or source.path is None:
         raise ValueError(f"{path!r} is not one file: split a text file, or pass this to prepare_corpus.")
-    # Names are compared as Windows and macOS do, where Train.txt is train.txt.
+    # Names are compared as on Windows and macOS, where Train.txt is train.txt.
     if source.name.lower() in SPLIT_NAMES:
         raise ValueError(f"'{path}' has the name that a part will get: rename it first, to input.txt, say.")
     return source.path
@@ -89,7 +89,7 @@ def _text_to_cut(path: Path, strip: bool) -> Iterator[tuple[Path, str]]:
 def _go_ahead(path: Path, there: dict[str, Path]) -> bool:
     names = ", ".join(target.name for target in there.values())
     if there:
-        question = f"Split {path.name} anew? {names}, which differ from that, will be renamed to .bak and kept."
+        question = f"Split {path.name} again? {names}, which differ from that, will be renamed to .bak and kept."
     else:
         question = f"Split {path.name} into {', '.join(SPLIT_NAMES)}, next to it?"
     answer = ask_yes_no(question, default=not there)

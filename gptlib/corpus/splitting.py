@@ -19,7 +19,7 @@ Span = tuple[int, int]
 
 
 def split_text(text: str, ratios: Ratios = RATIOS) -> tuple[str, str, str]:
-    """(train, valid, test): three parts that joined are `text`, each ending where a line does.
+    """(train, valid, test): three parts that joined are `text`, each ending at the end of a line.
 
     ratios: how much of the text each gets, to the nearest line; a part whose ratio is 0 is "".
     Raises: ValueError for ratios that are none, and for a text with fewer lines than parts.
@@ -40,7 +40,7 @@ def file_spans(path: Path, ratios: Ratios) -> list[Span]:
 
 
 def check_ratios(ratios: Ratios) -> tuple[float, float, float]:
-    """`ratios` as floats. Raises: ValueError where they aren't three numbers >= 0 with sum 1, the first above 0."""
+    """`ratios` as floats. Raises: ValueError if they aren't three numbers >= 0 with sum 1, the first above 0."""
     try:
         train, valid, test = map(float, ratios)
     except (TypeError, ValueError):
@@ -59,7 +59,7 @@ def check_ratios(ratios: Ratios) -> tuple[float, float, float]:
 def spans(data: bytes | mmap.mmap, ratios: Ratios) -> list[Span]:
     """The spans of train, valid and test in `data`; only the last may end without a newline.
 
-    Raises: ValueError for bad ratios, and where there aren't lines enough to give each wanted part one.
+    Raises: ValueError for bad ratios, and if there aren't enough lines to give each wanted part one.
     """
     train, valid, test = check_ratios(ratios)
     wanted = [train > 0, valid > 0, test > 0]
@@ -87,7 +87,7 @@ def spans(data: bytes | mmap.mmap, ratios: Ratios) -> list[Span]:
 
 
 def _line_start(data: bytes | mmap.mmap, end: int) -> int:
-    """Where the line begins that ends at `end`, with or without a newline there."""
+    """The start of the line that ends at `end`, with or without a newline there."""
     return data.rfind(b"\n", 0, max(end - 1, 0)) + 1
 
 

@@ -37,7 +37,7 @@ def progress_file() -> Path:
 
 
 def load() -> tuple[Records, str]:
-    """All records, and a sentence for the learner where there was something wrong with the file, else ""."""
+    """All records, and a sentence for the learner if there was something wrong with the file, else ""."""
     try:
         if not progress_file().is_file() and _earlier_file() is None:
             return {}, ""
@@ -48,7 +48,7 @@ def load() -> tuple[Records, str]:
 
 
 def change(edit: Callable[[Records], None]) -> str:
-    """Let `edit` change the records as they are now, and store them; a sentence where that went wrong, else ""."""
+    """Let `edit` change the records as they are now, and store them; a sentence if that went wrong, else ""."""
     try:
         data_folder().mkdir(parents=True, exist_ok=True)
         with _locked():
@@ -116,7 +116,7 @@ def _earlier_file() -> Path | None:
 
 
 def earlier_folder() -> Path:
-    """Where earlier versions kept progress: platformdirs' choice, but with fewer variables of the system heeded."""
+    """The folder in which earlier versions kept progress; platformdirs heeds a few more of the system's variables."""
     if sys.platform == "win32":
         base = os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming"
     elif sys.platform == "darwin":
@@ -130,7 +130,7 @@ def earlier_folder() -> Path:
 def _understood(data: Any) -> Records:
     """The records in the file's data, with those of exercises that this version does not have.
 
-    Raises: ValueError where it is not what `change` writes.
+    Raises: ValueError if it is not what `change` writes.
     """
     if not isinstance(data, dict) or data.get("format") != FORMAT or not isinstance(data.get("exercises"), dict):
         raise ValueError("not a progress file")
@@ -144,5 +144,5 @@ def _understood(data: Any) -> Records:
 
 
 def _locked() -> AbstractContextManager[bool]:
-    """Hold the data folder's lock; go on without it where there is none."""
+    """Hold the data folder's lock; go on without it if there is none."""
     return locked(data_folder() / "progress.lock", LONGEST_WAIT)

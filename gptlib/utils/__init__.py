@@ -1,1 +1,4 @@
-"""Files, locks, folders, validation, errors: what knows nothing of models or texts."""
+"""What every other room may need and what knows nothing of models: files, locks, folders, downloads, numbers, errors.
+
+`files` is the one to read first: everything that gptlib writes goes through it.
+"""

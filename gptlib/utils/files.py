@@ -1,8 +1,8 @@
 """Files and folders that are either whole or not there, and JSON.
 
-Everything that gptlib writes goes through here. It is ours because Python has no such thing and a
-package for it would save three lines: what takes thought is the order of events (flush, sync, rename,
-sync the folder), what becomes of an earlier file or folder, and of what a killed process has left.
+Everything that gptlib writes goes through here. It is ours because Python has nothing of the kind, and packages such
+as atomicwrites (no longer maintained) cover single files only: what takes thought is the order of events (flush, sync,
+rename, sync the folder), what becomes of an earlier folder, and of what a killed process has left.
 """
 
 import json
@@ -55,7 +55,7 @@ def write_folder_atomically(folder: str | Path, on_waiting: Callable[[], None] |
     """
     folder = Path(folder)
     with locked(folder.with_name(f".{folder.name}.lock"), on_waiting=on_waiting, tidy=True):
-        folder.parent.mkdir(parents=True, exist_ok=True)  # the lock has made it, where there are locks
+        folder.parent.mkdir(parents=True, exist_ok=True)  # if the file system knows no locks, it is not there yet
         remove_leftovers(folder)
         temporary = _beside(folder, "tmp")
         try:

@@ -1,4 +1,4 @@
-"""Ctrl-C that lets the work in hand be finished: in a terminal, and by the stop button of a notebook."""
+"""Ctrl-C that lets the step in hand be finished: in a terminal, and with the stop button of a notebook."""
 
 import signal
 import threading
@@ -10,8 +10,8 @@ from contextlib import contextmanager
 def interruptible() -> Iterator[threading.Event]:
     """Within the block, the first Ctrl-C only sets the event; a second one raises KeyboardInterrupt as usual.
 
-    An exception at any other place could leave half of the weights updated. Outside the main thread, where signals
-    do not arrive, the event is simply never set.
+    An exception in the middle of a step could leave half of the weights updated. Signals arrive in the main thread
+    only; in any other the event is never set.
     """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():

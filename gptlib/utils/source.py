@@ -1,4 +1,4 @@
-"""The library's own source, shown where a chapter has just derived it: defined once, read in two places."""
+"""The library's own source, shown right after a chapter has derived it: defined once, read in two places."""
 
 import inspect
 import textwrap
@@ -18,9 +18,9 @@ class Source:
 
 
 def show_source(*objects) -> Source:
-    """The source of functions, classes and methods as it stands in gptlib, each under a comment that says where.
+    """The source of functions, classes and methods as it stands in gptlib, each under a comment with its module's name.
 
-    Raises TypeError for what has no source in Python (a number, a built-in function).
+    Raises TypeError for anything without source in Python (a number, a built-in function).
     """
     pieces = []
     for shown in objects:

@@ -1,4 +1,7 @@
-"""One sentence for a number that makes no sense, the same everywhere."""
+"""Numbers that callers give: refused in one sentence, the same everywhere, if they make no sense.
+
+Ours, because Python takes True for 1 and PyTorch says "an integer is required" only when the number is used.
+"""
 
 import operator
 import sys
@@ -9,7 +12,7 @@ LARGEST = 2**63 - 1
 
 
 def whole_number(name: str, value: Any, least: int, otherwise: str = "") -> int:
-    """`value` as int, where it is a whole number (NumPy's too) from `least` to LARGEST; else ValueError, by `name`.
+    """`value` as int, if it is a whole number (NumPy's too) from `least` to LARGEST; else ValueError with `name`.
 
     otherwise: what else the caller would take, for the message, as ", or None for all of them".
     """

@@ -136,10 +136,10 @@ def test_damaged_folders_are_named_with_the_remedy(prepared, case):
 
 def test_a_folder_whose_files_do_not_fit_together_is_refused(prepared):
     edit(prepared, vocab_size=7)
-    with pytest.raises(ValueError, match=r"tokens, but meta.json says 7.*make the folder anew"):
+    with pytest.raises(ValueError, match=r"tokens, but meta.json says 7.*make the folder again"):
         load_prepared(prepared)
     (prepared / "gptlib_tokenizer.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"no gptlib_tokenizer\.json.*make it anew"):
+    with pytest.raises(FileNotFoundError, match=r"no gptlib_tokenizer\.json.*make it again"):
         load_prepared(prepared)
     (prepared / "other.bin").write_bytes(b"")
     with pytest.raises(ValueError, match=r"other\.bin' is not among.*train\.bin, val\.bin, test\.bin"):

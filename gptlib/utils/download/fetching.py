@@ -79,12 +79,12 @@ def fetch(
     retry: RetryPolicy = RETRY,
     progress: bool = True,
 ) -> Path:
-    """Make sure that the file at `path` is what the urls give, each asked only where those before it failed.
+    """Make sure that the file at `path` is what the urls give, each asked only if those before it failed.
 
     A file that is there and right is left alone. What comes goes into `NAME.part`, which a later call continues, in
     any process; it takes the name `path` when its size and digests are what the server stated and what is known here.
-    Two processes don't fetch into a folder at once: the second waits. `otherwise` ends the message of an error. Where
-    nothing has come, nothing is left behind, not even a folder.
+    Two processes don't fetch into a folder at once: the second waits. `otherwise` ends the message of an error. If
+    nothing has come, nothing is left, not even a folder.
 
     Raises: DownloadError.
     """
@@ -102,7 +102,7 @@ def fetch(
 
 
 def ensure_room(folder: Path, n_bytes: int) -> None:
-    """Raises: DownloadError where the folder's disk has no room for that many bytes."""
+    """Raises: DownloadError if the folder's disk has no room for that many bytes."""
     free = shutil.disk_usage(folder).free
     if n_bytes > free:
         raise DownloadError(
@@ -144,7 +144,7 @@ def _fetch_from_any(urls, part: Part, wanted: _Wanted, otherwise: str, retry: Re
 
 
 def _fetch_from(url: str, part: Part, wanted: _Wanted, retry: RetryPolicy, bar: tqdm) -> None:
-    """Ask one address, again where that may help, until the part is the whole and right file. Raises: RefusalError."""
+    """Ask one address, again if that may help, until the part is the whole and right file. Raises: RefusalError."""
     failures, at_first = 0, part.size
     before = at_first
     while True:
@@ -228,7 +228,7 @@ def _write(file: BinaryIO, piece: bytes) -> None:
 
 
 def _verify(part: Part, wanted: _Wanted, resumed: bool) -> None:
-    """Raises: RefusalError, or InterruptionError where glueing may be at fault; a part that is wrong is gone then."""
+    """Raises: RefusalError, or InterruptionError if joining two parts may be at fault; a wrong part is then deleted."""
     note = part.note
     fault = "it is empty" if note is None else differences(part.file, note.size, note.digests)
     fault = wanted.fault_of(part.file) or fault if part.file.is_file() else fault

@@ -1,7 +1,7 @@
 """The unfinished file of a download, `NAME.part`, and the note beside it that says what it is a part of.
 
-Bytes are only ever added to a `.part` where the server vouches that they belong to the same file: the note keeps what
-it called the file (its ETag, or its date), and every later request names it.
+Bytes are added to a `.part` only if the server vouches that they belong to the same file: the note keeps what it called
+the file (its ETag, or its date), and every later request names it.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ class Part:
 
     @property
     def note(self) -> Note | None:
-        """The note of the bytes that are there; None where there are none, or none that can be continued."""
+        """The note of the bytes that are there; None if there are none, or none that can be continued."""
         try:
             note = Note(**read_json(self._note_file, "download note"))
             fits = isinstance(note.url, str) and isinstance(note.digests, dict)
@@ -70,7 +70,7 @@ class Part:
 
 
 def differences(file: Path, size: int | None, digests: dict[str, str]) -> str:
-    """In what a file is not the one expected: "its size is 17", "its md5 differs"; "" where it is that file."""
+    """How a file differs from the one expected: "its size is 17", "its md5 differs"; "" if it does not."""
     if size is not None and file.stat().st_size != size:
         return f"its size is {file.stat().st_size:,}"
     for name, expected in digests.items():

@@ -123,7 +123,7 @@ def _number(text: str | None) -> int | None:
 
 
 def classify_error(error: Exception) -> Exception:
-    """The error of a request or of reading its body as one of ours; itself, where it has nothing to do with the web."""
+    """The error of a request or of reading its body as one of ours; itself, if it has nothing to do with the web."""
     if isinstance(error, RefusalError | InterruptionError):
         return error
     if isinstance(error, urllib.error.HTTPError):
