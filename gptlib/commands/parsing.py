@@ -68,16 +68,16 @@ class Command(Parser):
         self.prog = f"gptlib {self.name}"  # which becoming a subcommand has changed
         self.usage, self.description = self.module.USAGE, self.module.__doc__
         self.module.add_arguments(self)
-        if hasattr(self.module, "defaults"):
-            given = super().parse_args(args, defaults=False).clone(with_meta=False)
-            self.set_defaults(self.module.defaults(given, self))
-        return super().parse_args(args)
+        if not hasattr(self.module, "defaults"):
+            return super().parse_args(args)
+        given = super().parse_args(args, defaults=False).clone(with_meta=False)
+        return super().parse_args(args, Namespace(self.module.defaults(given, self)))
 
     def run(self, options: Namespace) -> int | None:
         """Carry the command out; its exit status. What a config refuses is wrong use, too."""
         try:
             self.validate(options)
-            options = self.instantiate(plain(options))
+            options = plain(self.instantiate(options))
         except (TypeError, KeyError, ValueError) as error:
             self.error(str(error))
         return self.module.run(options, self)

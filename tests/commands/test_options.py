@@ -157,6 +157,20 @@ def test_the_command_line_wins_over_recipes_and_later_recipes_over_earlier(
     assert (training.max_steps, training.batch_size) == (max_steps, batch_size)
 
 
+def test_a_printed_config_is_a_recipe_for_the_same_run(home, capsys):
+    def printed(*arguments):
+        with pytest.raises(SystemExit):
+            main(["train", *arguments])
+        return yaml.safe_load(capsys.readouterr().out)
+
+    whole = printed("--ratios", "1,0,0", "-B3", "--training.epochs=2", "--print_config")
+    recipe("whole", **whole)
+    assert printed("--print_config", "--config", "whole") == whole
+    changed = printed("-B3", "--config", "other", "--print_config=skip_default")
+    training = {"max_steps": 8, "learning_rate": 0.8, "batch_size": 3}
+    assert changed == {"tokenizer": "word", "training": training}
+
+
 def test_a_short_run_stays_short_when_its_recipe_comes_last(home):
     recipe("long", tokenizer="char", training={"max_steps": 30, "eval_interval": 30})
     shape = "-c 8 -e 8 -H 1 -B 4 --training.precision fp32"
