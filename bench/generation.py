@@ -4,7 +4,7 @@
 
 The same random weights for all, each in a process of its own, a prompt of 16 tokens, top-k 50; runs in turns, medians.
 CTranslate2 takes part where it is installed, or in FOLDER (`pip install --target FOLDER ctranslate2`). The limit is
-what the matrix products alone would take, each by its fastest way, without attention, sampling or Python.
+what the matmuls alone would take by the fastest kernel, without attention, sampling or Python.
 """
 
 import argparse
@@ -31,8 +31,9 @@ from gptlib.evaluation import evaluate_loss
 from gptlib.generation import generate, generate_tokens
 from gptlib.generation.quantization import PackedLinear, QuantizedLinear, with_precision
 from gptlib.model import GPT2_CONFIGS, GPTModel
+from gptlib.ops.backend import KERNELS, Backend, pin_kernel, use_backend
 from gptlib.ops.benchmark import describe, machine
-from gptlib.ops.linear import WAYS, Linear, forced
+from gptlib.ops.linear import Linear
 from gptlib.utils.folders import project_root
 from gptlib.weights.export import export_to_huggingface
 
@@ -70,23 +71,23 @@ class Ours:
 
     @torch.no_grad()
     def limit(self, precision: str, batch: int) -> tuple[float, int]:
-        """Steps a second of the matrix products alone, by the fastest way of each kind, and the bytes they read."""
+        """Steps a second of the matmuls alone, by the fastest kernel, and the bytes they read."""
         kinds = {Linear: 4, PackedLinear: 2, QuantizedLinear: 1}  # bytes of a weight
         model = self.models[precision]
         layers = [layer for layer in model.modules() if type(layer) in kinds]
         sizes, dtype = {layer.in_features for layer in layers}, model.final_norm.weight.dtype
         inputs = {k: torch.randn(batch, 1, k, dtype=dtype) for k in sizes}
 
-        def seconds(way: str | None) -> float:
-            with forced(way):
+        def seconds(backend: Backend | None) -> float:
+            with use_backend(model, backend):
                 start = time.perf_counter()
                 for layer in layers:
                     layer(inputs[layer.in_features])
                 return time.perf_counter() - start
 
-        ways = list(WAYS) if precision == "fp32" else [None]
+        backends = [pin_kernel(kernel) for kernel in KERNELS] if precision == "fp32" else [None]
         n_bytes = sum(layer.in_features * layer.out_features * kinds[type(layer)] for layer in layers)
-        return 1 / min(statistics.median(seconds(way) for _ in range(9)) for way in ways), n_bytes
+        return 1 / min(statistics.median(seconds(backend) for _ in range(9)) for backend in backends), n_bytes
 
     def long_context(self, precision: str) -> dict[str, float]:
         """Milliseconds of a token at two places of one long text, and whether memory grows on the way."""

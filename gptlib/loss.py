@@ -45,7 +45,7 @@ def batch_loss(
     half = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16
     if n_logits < MANY_LOGITS or type(head) is not Linear or half:
         return next_token_loss(head(hidden), targets, "sum")
-    return linear_cross_entropy(hidden.flatten(0, 1), head.weight, targets.flatten(), IGNORE_INDEX)
+    return linear_cross_entropy(hidden.flatten(0, 1), head.weight, targets.flatten(), IGNORE_INDEX, head.backend)
 
 
 def inputs_and_targets(batch: Batch, device: torch.device | str) -> tuple[Tensor, Tensor]:

@@ -10,27 +10,34 @@ from collections.abc import Callable, Iterator
 import psutil
 import torch
 
-from gptlib.generation.quantization import bf16_decoding_speedup
-from gptlib.ops.attention import batched_pays
-from gptlib.ops.devices import BF16_PAYS, bf16_speedup, measured_flops, pick_device
-from gptlib.ops.linear import fastest
+from gptlib.ops.backend import Backend, default_backend, store_backend, stored_backend, tuning_file
+from gptlib.ops.benchmark import matmul_flops
+from gptlib.ops.devices import pick_device
+from gptlib.ops.tuning import tune
 from gptlib.tokenizers import gpt2_vocabulary_source
 from gptlib.utils.folders import project_root
 
-USAGE = "gptlib doctor"
+USAGE = "gptlib doctor [--tune]"
 
 PACKAGES = ("torch", "numpy", "tiktoken", "matplotlib", "jupyterlab", "ipywidgets")
 OK, WARNING, ERROR = "OK", "warning", "ERROR"
 Finding = tuple[str, str, str]
-"""A status, what was looked at with what was found, and what to do (empty where nothing)."""
+"""A status, what was looked at with what was found, and what to do (empty if nothing)."""
 
 
 def add_arguments(parser) -> None:
-    pass
+    parser.add_argument(
+        "--tune",
+        action="store_true",
+        help="time the kernels, and keep for this machine which are fastest; wants it to be quiet",
+    )
 
 
 def run(options, parser) -> int:
-    """Print every finding on a line, with what to do below it; 1 where something has to be done."""
+    """Print every finding on a line, with what to do below it; 1 if something has to be done."""
+    if options.tune:
+        print("Timing the kernels; this takes some ten seconds.", file=sys.stderr)
+        print(f"Stored in '{store_backend(tune())}'; delete it to go by the rule again.\n")
     findings = [finding for check in CHECKS for finding in check()]
     for status, text, remedy in findings:
         print(f"{status:>7}  {text}")
@@ -93,21 +100,37 @@ def check_threads() -> Iterator[Finding]:
 
 
 def check_speed() -> Iterator[Finding]:
-    rate = measured_flops(torch.float32) / 1e9
-    ratio = bf16_speedup(768, 1024)
-    verdict = "helps larger models" if ratio > BF16_PAYS else "does not pay"
-    yield OK, f"CPU speed: {rate:.0f} GFLOP/s in fp32; training in bf16 is {ratio:.1f} times as fast: it {verdict}", ""
+    full, half = (matmul_flops(dtype) / 1e9 for dtype in (torch.float32, torch.bfloat16))
+    yield OK, f"CPU speed: {full:.0f} GFLOP/s in fp32, {half:.0f} in bf16", ""
 
 
-def check_ways() -> Iterator[Finding]:
-    """What the trials of gptlib/ops/linear.py and attention.py have picked on this machine."""
-    many, few = fastest(torch.float32), fastest(torch.float32, few=True)
-    attention = "in batched products" if batched_pays(False) else "by the fused kernel"
-    yield (
-        OK,
-        f"tried and picked: fp32 products {many} in training, {few} in decoding; bf16 attention {attention}; "
-        f"decoding in bf16 reads its weights {bf16_decoding_speedup():.1f} times as fast",
-        "",
+def check_kernels() -> Iterator[Finding]:
+    """What `default_backend` has decided, and by what."""
+    source, trouble = "by the rule for this processor", ""
+    try:
+        if stored_backend(torch.get_num_threads()):
+            source = "as gptlib doctor --tune has measured"
+        elif tuning_file().is_file():
+            source += " (measured were another processor, PyTorch or number of threads)"
+    except (OSError, ValueError) as error:
+        trouble = str(error)
+    yield OK, f"kernels, {source}: {in_words(default_backend())}", ""
+    if trouble:
+        yield WARNING, f"what was measured can't be used: {trouble}", "gptlib doctor --tune measures again."
+
+
+def in_words(backend: Backend) -> str:
+    """The choices of a backend, for someone who knows what a matmul is."""
+    b = backend
+    attention = [
+        "in blocks" if b.blockwise_attention else "fused",
+        "without matmuls in decoding" if b.decode_attention else "fused in decoding",
+    ]
+    width = "never" if b.bf16_training_width is None else f"from width {b.bf16_training_width}"
+    return (
+        f"fp32 matmuls {b.fp32} (transposed weights {b.fp32_transposed}), in decoding {b.fp32_few_rows} "
+        f"({b.fp32_few_rows_transposed}), bf16 in decoding {b.bf16_few_rows}; bf16 attention {', '.join(attention)}; "
+        f"auto trains in bf16 {width}, and {'decodes' if b.bf16_decoding else 'does not decode'} large models in it"
     )
 
 
@@ -157,7 +180,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     check_device,
     check_threads,
     check_speed,
-    check_ways,
+    check_kernels,
     check_room,
     check_vocabulary,
     check_compiler,

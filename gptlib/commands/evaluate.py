@@ -70,12 +70,12 @@ def run(options, parser) -> int:
     data = options.data or project_root() / "data" / "input.txt"
     text, training_text = read_part(data, options.part, options.ratios)
     checkpoint = load_with_tokenizer(options.load, options.device)
-    checkpoint.model, why = with_precision(checkpoint.model, options.precision)
-    if "because" in why:
-        print(f"{why}.", file=sys.stderr)
+    checkpoint.model, choice = with_precision(checkpoint.model, options.precision)
+    if choice.automatic:
+        print(f"{choice}.", file=sys.stderr)
 
     results = measure(options, checkpoint, text, training_text, questions)
-    report = describe(options, checkpoint, why.partition(",")[0], data) | {"results": results}
+    report = describe(options, checkpoint, choice.precision, data) | {"results": results}
     print("\n".join(table(report)))
     if options.out:
         write_json(options.out, report)

@@ -32,9 +32,9 @@ def add_arguments(parser) -> None:
 
 def run(options, parser) -> int:
     checkpoint = load_with_tokenizer(options.load, options.device)
-    model, why = with_precision(checkpoint.model, options.precision)
-    if "because" in why:
-        print(f"{why}.", file=sys.stderr)
+    model, choice = with_precision(checkpoint.model, options.precision)
+    if choice.automatic:
+        print(f"{choice}.", file=sys.stderr)
     settings = {
         "temperature": options.temperature,
         "top_k": options.top_k,

@@ -5,15 +5,15 @@ a model is loaded, and has no parameter that could be trained: nothing in it can
 """
 
 import copy
-import time
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gptlib.model import GPTModel
-from gptlib.ops.linear import Linear, linear
+from gptlib.ops.backend import Backend, default_backend, set_backend
+from gptlib.ops.devices import DTYPES, NATIVELY, PrecisionChoice
+from gptlib.ops.linear import Linear, can_pack, pack_weight, packed_linear
 
 INFERENCE_PRECISIONS = ("auto", "fp32", "bf16", "int8")
 FEW_ROWS = 32
@@ -22,46 +22,54 @@ FEW_ROWS = 32
 _WHOLE = 32  # the 8-bit product takes K in steps of so many, and reads past the end of what has another number
 
 _LARGE = 20_000_000  # parameters; a smaller model is fast enough in fp32, and exact
-_MARGIN = 1.3  # bf16 must be so many times as fast to be taken unasked
 
 
-def with_precision(model: GPTModel, precision: str = "auto") -> tuple[GPTModel, str]:
-    """The model in another precision, for inference, and one sentence on it.
+def with_precision(
+    model: GPTModel, precision: str = "auto", backend: Backend | None = None
+) -> tuple[GPTModel, PrecisionChoice]:
+    """The model in another precision, for inference, and what was chosen and why.
 
     precision: "fp32" leaves float32 weights as they are; "bf16" rounds all to 16 bits; "int8" keeps matrices in 8 bits
-    with one scale a row and computes in bf16 (CPU only); "auto" takes bf16 where it was tried to be faster by a third
-    and the model is large, else what the model has. The model itself is left as it is; where nothing changes, it is
-    what comes back. Raises ValueError for another precision, or one that the device can't do.
+    with one scale a row and computes in bf16 (CPU only); "auto" takes bf16 if the model is large and decodes faster in
+    it on this machine, else what the model has. backend: what the copy computes by, and "auto" goes by; None is the
+    default one. The model itself is left as it is; if nothing changes, it is what comes back. Raises ValueError for
+    another precision, or one that the device can't do.
     """
     if precision not in INFERENCE_PRECISIONS:
         raise ValueError(f"precision={precision!r} is unknown; give one of {', '.join(INFERENCE_PRECISIONS)}.")
     dtype, on_cpu = next(model.parameters()).dtype, model.device.type == "cpu"
-    why = f"{precision}, as asked"
-    if precision == "auto":
-        precision, why = _pick(model, dtype)
     if precision == "int8" and not on_cpu:
         raise ValueError(f"precision='int8' works on the CPU only, and the model is on {model.device}; give 'bf16'.")
-    if precision == "int8":
-        return quantize(model), why
-    if precision == "bf16" and on_cpu:
-        return pack(model), why
-    wanted = {"fp32": torch.float32, "bf16": torch.bfloat16}.get(precision, dtype)
-    return (model if wanted == dtype else _copy_in(wanted, model)), why
+    choice = PrecisionChoice(precision, "as asked")
+    if precision == "auto":
+        choice = _pick(model, dtype, backend or default_backend())
+    if choice.precision == "int8":
+        model = quantize(model)
+    elif choice.precision == "bf16" and on_cpu and (precision != "auto" or dtype != torch.bfloat16):
+        model = pack(model)
+    elif (wanted := DTYPES.get(choice.precision, dtype)) != dtype:
+        model = _copy_in(wanted, model)
+    elif backend is not None:
+        model = _with_the_same_tensors(model)
+    if backend is not None:
+        set_backend(model, backend)
+    return model, choice
 
 
-def _pick(model: GPTModel, dtype: torch.dtype) -> tuple[str, str]:
-    if dtype != torch.float32 or model.parameter_count() < _LARGE or model.device.type == "mps":
-        return str(dtype).removeprefix("torch."), f"{dtype}, as stored".removeprefix("torch.")
+def _pick(model: GPTModel, dtype: torch.dtype, backend: Backend) -> PrecisionChoice:
+    stored = next((name for name, stored in DTYPES.items() if stored == dtype), str(dtype).removeprefix("torch."))
+    if stored != "fp32" or model.parameter_count() < _LARGE or model.device.type == "mps":
+        return PrecisionChoice(stored, "as stored")
     if model.device.type == "cuda":
         there = torch.cuda.is_bf16_supported(including_emulation=False)
-        return ("bf16", "bf16, which this GPU computes in") if there else ("fp32", "fp32, as stored")
-    ratio = bf16_decoding_speedup()
-    chosen = "bf16" if ratio > _MARGIN else "fp32"
-    return chosen, f"{chosen}, because bf16 reads its weights at {ratio:.1f} times the speed of fp32 here"
+        return PrecisionChoice("bf16", "which this GPU computes in") if there else PrecisionChoice(stored, "as stored")
+    if backend.bf16_decoding:
+        return PrecisionChoice("bf16", f"{NATIVELY} and reads in half the time", automatic=True)
+    return PrecisionChoice("fp32", "since bf16 is not known to be faster on this processor", automatic=True)
 
 
 def pack(model: GPTModel) -> GPTModel:
-    """The model in bf16, its matrices reordered into the blocks that oneDNN reads in one sweep, where it has them."""
+    """The model in bf16, its matrices reordered into the blocks that oneDNN reads in one sweep, if it has them."""
     if not can_pack():
         return _copy_in(torch.bfloat16, model)
     return _rebuilt(model, PackedLinear)
@@ -76,6 +84,12 @@ def quantize(model: GPTModel) -> GPTModel:
     if model.config.weight_tying:
         smaller.token_embedding = QuantizedEmbedding(smaller.output_head)
     return smaller
+
+
+def _with_the_same_tensors(model: GPTModel) -> GPTModel:
+    """A copy of the modules alone."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
 
 
 def _copy_in(dtype: torch.dtype, model: GPTModel) -> GPTModel:
@@ -117,12 +131,11 @@ class PackedLinear(_ForInference):
     def __init__(self, weight: Tensor, bias: Tensor | None):
         super().__init__()
         self.out_features, self.in_features = weight.shape
-        dense = weight.detach().to(torch.bfloat16).contiguous()
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(dense, 1)
+        self.weight = pack_weight(weight)
         self.bias = _in_bf16(bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.ops.mkldnn._linear_pointwise(x.to(torch.bfloat16), self.weight, self.bias, "none", [], "")
+        return packed_linear(x, self.weight, self.bias)
 
 
 class QuantizedLinear(_ForInference):
@@ -163,34 +176,3 @@ class QuantizedEmbedding(_ForInference):
 
     def forward(self, ids: Tensor) -> Tensor:
         return self.head.weight[ids].to(torch.bfloat16) * self.head.scale[ids][..., None]
-
-
-@lru_cache
-def can_pack() -> bool:
-    """Whether this PyTorch, on this processor, has oneDNN's blocks for bf16."""
-    try:
-        layer = PackedLinear(torch.ones(64, 64), None)
-        return bool((layer(torch.ones(1, 64)) == 64).all())
-    except (RuntimeError, AttributeError, NotImplementedError):
-        return False
-
-
-@lru_cache
-def bf16_decoding_speedup() -> float:
-    """How many times as fast as in float32 the CPU multiplies one row by matrices of bf16, tried once."""
-    weights = [torch.ones(3072, 768) for _ in range(6)]
-    row = torch.ones(1, 768)
-    packed = [PackedLinear(w, None) if can_pack() else w.to(torch.bfloat16) for w in weights]
-
-    def seconds(way) -> float:
-        start = time.perf_counter()
-        for full, half in zip(weights, packed, strict=True):
-            way(full, half)
-        return time.perf_counter() - start
-
-    def in_bf16(_, half) -> Tensor:
-        return half(row) if can_pack() else linear(row.to(torch.bfloat16), half)
-
-    with torch.no_grad():
-        times = [(seconds(lambda full, _: linear(row, full)), seconds(in_bf16)) for _ in range(5)]
-    return min(t for t, _ in times[1:]) / min(t for _, t in times[1:])

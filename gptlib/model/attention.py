@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gptlib.ops.attention import fast_attention
+from gptlib.ops.backend import Backend
 from gptlib.ops.linear import Linear
 from gptlib.utils.validation import whole_number
 
@@ -95,6 +96,9 @@ class MultiHeadAttention(nn.Module):
     GPT-2's own. Raises ValueError where n_heads does not divide emb_dim.
     """
 
+    backend: Backend | None = None
+    """None: `default_backend()`."""
+
     def __init__(self, emb_dim: int, n_heads: int, drop_rate: float = 0.0, qkv_bias: bool = False):
         super().__init__()
         n_heads = whole_number("n_heads", n_heads, 1)
@@ -141,7 +145,7 @@ class MultiHeadAttention(nn.Module):
                 mask = attention_mask(T, S, device=x.device)
             heads, weights = attend(q, k, v, mask, dropout)
         else:
-            heads = fast_attention(q, k, v, mask, dropout, is_causal)  # (B, H, T, D), as `attend` gives
+            heads = fast_attention(q, k, v, mask, dropout, is_causal, self.backend)  # (B, H, T, D), as `attend` gives
 
         out = self.c_proj(heads.transpose(1, 2).reshape(B, T, C))
         return (out, weights) if return_weights else out

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from gptlib.model.gpt import GPTModel
 from gptlib.model.lora_config import TARGETS, LoRAConfig
+from gptlib.ops.backend import Backend
 from gptlib.ops.linear import Linear, linear
 
 __all__ = [
@@ -47,6 +48,9 @@ class Adapter(nn.Module):
     A starts as `nn.Linear` does, B as zeros. Both are in float32 where the layer has 16 bits, too few for small steps.
     """
 
+    backend: Backend | None = None
+    """None: `default_backend()`."""
+
     def __init__(self, layer: nn.Linear, config: LoRAConfig):
         super().__init__()
         self.config = config
@@ -63,7 +67,8 @@ class Adapter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = nn.functional.dropout(x.to(self.A.dtype), self.config.dropout, self.training)
-        return linear(linear(x, self.A) * self.scale, self.B)  # scaled where it is thin: (..., rank)
+        thin = linear(x, self.A, backend=self.backend) * self.scale  # (..., rank)
+        return linear(thin, self.B, backend=self.backend)
 
     def update(self) -> Tensor:
         """What the adapter adds to the layer's weight, (N, K)."""

@@ -6,7 +6,6 @@ and computes.
 """
 
 import os
-import platform
 import re
 import statistics
 import sys
@@ -24,7 +23,8 @@ import psutil
 import torch
 from torch import Tensor
 
-from gptlib.ops.linear import CANDIDATES, FEW, WAYS, linear
+from gptlib.ops.backend import FEW_ROWS, Backend, this_processor
+from gptlib.ops.linear import MATMULS, linear
 from gptlib.utils.validation import whole_number
 
 Job = Callable[[], object]
@@ -53,72 +53,88 @@ def _seconds(job: Job) -> float:
     return time.perf_counter() - start
 
 
-def _least_seconds(job: Job, patience: float = 0.3) -> float:
-    """The fastest of all runs that fit into `patience` seconds, at least two: a limit is what is possible."""
-    end, best = time.perf_counter() + patience, _seconds(job)
+def _least_seconds(job: Job, at_least: float = 0.3) -> float:
+    """The fastest of all runs that fit into `at_least` seconds, two or more: a limit is what is possible."""
+    end, best = time.perf_counter() + at_least, _seconds(job)
     while True:
         best = min(best, _seconds(job))
         if time.perf_counter() > end:
             return best
 
 
-def read_rate(n_bytes: int = 500_000_000) -> float:
+def memory_bandwidth(n_bytes: int = 500_000_000) -> float:
     """Bytes a second at which the CPU sums an array that no cache holds: the most that decoding can read."""
     array = torch.ones(n_bytes // 4)
     return 4 * array.numel() / _least_seconds(array.sum)
 
 
-def product_rate(dtype: torch.dtype = torch.float32, size: int = 1024) -> float:
-    """Operations a second of the CPU in the product of two square matrices, by the fastest way that gptlib knows."""
-    a, b = torch.ones(size, size, dtype=dtype), torch.ones(size, size, dtype=dtype)
-    return 2 * size**3 / _least_seconds(lambda: linear(a, b))
+def matmul_flops(dtype: torch.dtype = torch.float32, size: int = 1024, backend: Backend | None = None) -> float:
+    """Operations a second of the CPU in the matmul of two square matrices, by the kernel of the backend.
 
-
-def seconds_by_way(rows: int, k: int, n: int) -> dict[str, float]:
-    """The median seconds of a float32 product (rows, k) x (k, n) by each kernel of `gptlib.ops.linear`.
-
-    Several matrices take turns, so that they come from memory, as those of a model do. A way that this machine doesn't
-    have is left out.
+    On a busy machine even the best is too low, and what is reported as a share of it too high.
     """
-    x, weights, jobs = torch.randn(rows, k), [torch.randn(n, k) for _ in range(8)], {}
+    a, b = torch.ones(size, size, dtype=dtype), torch.ones(size, size, dtype=dtype)
+    return 2 * size**3 / _least_seconds(lambda: linear(a, b, backend=backend))
 
-    def multiply(way: str) -> None:
+
+def kernels_to_compare(dtype: torch.dtype, rows: int) -> tuple[str, ...]:
+    """The names of the kernels that may be the fastest for so many rows."""
+    few = rows <= FEW_ROWS
+    if dtype == torch.float32:
+        return ("plain", "onednn", "sliced") if few else ("plain", "onednn")
+    return ("plain", "vector") if few else ("plain",)
+
+
+@torch.no_grad()
+def seconds_by_kernel(
+    rows: int, k: int, n: int, dtype: torch.dtype = torch.float32, transposed: bool = False
+) -> dict[str, float]:
+    """The median seconds of a matmul (rows, k) x (k, n) by each kernel that may be the fastest.
+
+    Several weights take turns, so that they come from memory, as those of a model do. transposed: these are views of
+    matrices stored the other way round. A kernel that this machine doesn't have is left out.
+    """
+    x = torch.randn(rows, k, dtype=dtype)
+    weights = [torch.randn(k, n, dtype=dtype).t() if transposed else torch.randn(n, k, dtype=dtype) for _ in range(8)]
+
+    def multiply(kernel: str) -> None:
         for weight in weights:
-            WAYS[way](x, weight, None)
+            MATMULS[kernel](x, weight, None)
 
-    for way in ("plain", *CANDIDATES[torch.float32][rows <= FEW]):
+    jobs = {}
+    for kernel in kernels_to_compare(dtype, rows):
         with suppress(RuntimeError, AttributeError, NotImplementedError):
-            multiply(way)
-            jobs[way] = partial(multiply, way)
-    return {way: seconds / len(weights) for way, seconds in alternate(jobs).items()}
+            multiply(kernel)
+            jobs[kernel] = partial(multiply, kernel)
+    return {kernel: seconds / len(weights) for kernel, seconds in alternate(jobs).items()}
 
 
 @dataclass(frozen=True)
 class Roofline:
     """The two limits of a machine, and what they allow."""
 
-    read_rate: float
+    memory_bandwidth: float
     """Bytes read from memory in a second."""
-    product_rate: float
+    matmul_flops: float
     """Floating-point operations in a second."""
 
     @classmethod
     def measured(cls, dtype: torch.dtype = torch.float32) -> "Roofline":
         """This machine's CPU, computing in `dtype`."""
-        return cls(read_rate(), product_rate(dtype))
+        return cls(memory_bandwidth(), matmul_flops(dtype))
 
     @property
     def ridge(self) -> float:
         """Operations for each byte at which reading and computing take equally long."""
-        return self.product_rate / self.read_rate
+        return self.matmul_flops / self.memory_bandwidth
 
     def attainable(self, intensity: float) -> float:
         """The operations a second that a job with `intensity` operations for each byte can reach."""
-        return min(self.product_rate, intensity * self.read_rate)
+        return min(self.matmul_flops, intensity * self.memory_bandwidth)
 
     def seconds(self, flops: float, n_bytes: float) -> float:
         """The least time for so many operations and bytes, where reading and computing go on side by side."""
-        return max(flops / self.product_rate, n_bytes / self.read_rate)
+        return max(flops / self.matmul_flops, n_bytes / self.memory_bandwidth)
 
 
 def machine() -> dict[str, Any]:
@@ -131,9 +147,9 @@ def machine() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "load": round(psutil.getloadavg()[0], 2),
-        "read_GB_s": round(read_rate() / 1e9, 1),
-        "fp32_GFLOP_s": _in_giga(product_rate(torch.float32)),
-        "bf16_GFLOP_s": _in_giga(product_rate(torch.bfloat16)),
+        "read_GB_s": round(memory_bandwidth() / 1e9, 1),
+        "fp32_GFLOP_s": _in_giga(matmul_flops(torch.float32)),
+        "bf16_GFLOP_s": _in_giga(matmul_flops(torch.bfloat16)),
     }
 
 
@@ -144,13 +160,9 @@ def _in_giga(rate: float) -> int:
 
 def processor() -> str:
     """Its name, with what it has for 16 and 8 bits (AMX, avx512_bf16, avx512_vnni), where the system says so."""
-    info = Path("/proc/cpuinfo")
-    if not info.is_file():
-        return platform.processor() or platform.machine()
-    text = info.read_text(encoding="utf-8", errors="replace")
-    name = re.search(r"model name\s*:\s*(.*)", text)
-    extras = [flag for flag in ("amx_bf16", "avx512_bf16", "avx512_vnni") if flag in text]
-    return " ".join([name[1] if name else platform.machine(), *extras])
+    found = this_processor()
+    extras = [flag for flag in ("amx_bf16", "avx512_bf16", "avx512_vnni") if flag in found.flags]
+    return " ".join([found.name, *extras])
 
 
 def describe(found: Mapping[str, Any]) -> str:
@@ -162,7 +174,7 @@ def describe(found: Mapping[str, Any]) -> str:
     )
 
 
-def kept_bytes(loss_of: Job, weights: Iterable[Tensor] = ()) -> int:
+def activation_bytes(loss_of: Job, weights: Iterable[Tensor] = ()) -> int:
     """Bytes that autograd keeps in loss_of() for its gradients, `weights` left out; what is kept twice counts once."""
     own = {weight.untyped_storage().data_ptr() for weight in weights}
     kept: dict[int, int] = {}

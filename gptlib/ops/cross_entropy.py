@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gptlib.ops.backend import Backend
 from gptlib.ops.linear import linear
 
 ROWS = {"cpu": 512}
@@ -18,20 +19,22 @@ ROWS = {"cpu": 512}
 MANY_ROWS = 4096
 
 
-def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, ignored: int) -> Tensor:
+def linear_cross_entropy(
+    hidden: Tensor, weight: Tensor, targets: Tensor, ignored: int, backend: Backend | None = None
+) -> Tensor:
     """The sum of the cross-entropies of the logits hidden W^T against the targets, in nats: a scalar in float32.
 
-    hidden (N, C), weight (V, C), targets (N,); targets that equal `ignored` are left out. Under autocast the products
-    are in its type, and all else in float32.
+    hidden (N, C), weight (V, C), targets (N,); targets that equal `ignored` are left out. Under autocast the matmuls
+    are in its type, and all else in float32. backend: whose kernels multiply; None is the default one.
     """
     if not torch.is_grad_enabled():  # forward can't see that, and would compute gradients for nobody
         hidden, weight = hidden.detach(), weight.detach()
-    return _LinearCrossEntropy.apply(hidden, weight, targets, ignored)
+    return _LinearCrossEntropy.apply(hidden, weight, targets, ignored, backend)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor, ignored: int) -> Tensor:
+    def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor, ignored: int, backend: Backend | None) -> Tensor:
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
         wants_hidden, wants_weight, *_ = ctx.needs_input_grad
@@ -44,7 +47,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             for start in range(0, len(hidden), rows):
                 part = slice(start, start + rows)
                 h, t = hidden[part].to(dtype), targets[part]
-                log_p = F.log_softmax(linear(h, w), dim=-1, dtype=torch.float32)  # (rows, V)
+                log_p = F.log_softmax(linear(h, w, None, backend), dim=-1, dtype=torch.float32)  # (rows, V)
                 counted = t != ignored
                 index = t.masked_fill(~counted, 0)[:, None]
                 total -= (log_p.gather(1, index)[:, 0] * counted).sum()
@@ -55,16 +58,16 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 d_logits.scatter_add_(1, index, torch.full_like(index, -1, dtype=d_logits.dtype))
                 d_logits = d_logits.mul_(counted[:, None]).to(dtype)
                 if wants_hidden:
-                    d_hidden[part] = linear(d_logits, w.t())
+                    d_hidden[part] = linear(d_logits, w.t(), None, backend)
                 if wants_weight:
-                    d_weight += linear(d_logits.t(), h.t())
+                    d_weight += linear(d_logits.t(), h.t(), None, backend)
         ctx.save_for_backward(*(d for d in (d_hidden, d_weight) if d is not None))
         ctx.wants = wants_hidden, wants_weight
         return total
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, d_loss: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx, d_loss: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         found = list(ctx.saved_tensors)
         d_hidden, d_weight = (found.pop(0) * d_loss if wants else None for wants in ctx.wants)
-        return d_hidden, d_weight, None, None
+        return d_hidden, d_weight, None, None, None

@@ -1,20 +1,20 @@
-"""Where to compute and in which precision: found by looking and by measuring, never guessed, always overridable."""
+"""Where to compute and in which precision: found by looking and by rule, always overridable."""
 
 import re
-import time
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-import torch.nn.functional as F
 
-from gptlib.ops.linear import linear
+from gptlib.ops.backend import Backend, default_backend
+from gptlib.ops.benchmark import matmul_flops
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-BF16_PAYS = 1.3
-"""A model does more than matrix products, and the rest gains less: a smaller lead of bf16 there is none in training."""
+FEW_TOKENS = 512
+"""A batch of fewer tokens trains no faster in bf16 on a CPU: what is not a matmul takes too much of the time."""
 
 PEAK_TFLOPS = {
     # Dense matrix products (tensor cores): bf16 and fp16, then fp32, from the vendors' data sheets.
@@ -55,47 +55,48 @@ def pick_device(name: str = "auto") -> torch.device:
     return device
 
 
-def pick_precision(precision: str, device: torch.device, emb_dim: int, tokens: int) -> tuple[str, str]:
-    """The precision to compute in, "fp32", "bf16" or "fp16", and one sentence on why.
+@dataclass(frozen=True)
+class PrecisionChoice:
+    """A precision with its reason; printed, it is one sentence."""
 
-    "auto" takes bf16 on a GPU that computes in it, and on a CPU measures a feed-forward layer of the model's width
-    on as many tokens as a batch has: bf16 pays only on some CPUs, and not for small models.
-    Raises ValueError where the precision is unknown.
+    precision: str
+    """ "fp32", "bf16", "fp16" or, for inference, "int8"."""
+    why: str
+    """What follows the precision and a comma."""
+    automatic: bool = False
+    """Whether "auto" had more than one possibility and took this one."""
+
+    def __str__(self) -> str:
+        return f"{self.precision}, {self.why}"
+
+
+NATIVELY = "which this processor multiplies natively"
+
+
+def pick_precision(
+    precision: str, device: torch.device, emb_dim: int, tokens: int, backend: Backend | None = None
+) -> PrecisionChoice:
+    """The precision to train in, "fp32", "bf16" or "fp16", and why.
+
+    "auto" takes bf16 on a GPU that computes in it; on a CPU, if the backend (None: the default one) says that models of
+    this width train faster in it, and a batch has tokens enough. Raises ValueError if the precision is unknown.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision={precision!r} is unknown; give one of {', '.join(PRECISIONS)}.")
     if precision != "auto":
-        return precision, f"{precision}, as asked"
+        return PrecisionChoice(precision, "as asked")
     if device.type == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
-            return "bf16", "bf16, which this GPU computes in"
-        return "fp16", "fp16 with loss scaling, since this GPU has no bf16"
+            return PrecisionChoice("bf16", "which this GPU computes in", True)
+        return PrecisionChoice("fp16", "with loss scaling, since this GPU has no bf16", True)
     if device.type != "cpu":
-        return "fp32", "fp32, the safe choice on this device"
-    ratio = bf16_speedup(emb_dim, min(tokens, 4096))
-    chosen = "bf16" if ratio > BF16_PAYS else "fp32"
-    return chosen, f"{chosen}, because bf16 runs at {ratio:.1f} times the speed of fp32 here at this size"
-
-
-def bf16_speedup(emb_dim: int, tokens: int) -> float:
-    """How many times as fast as in fp32 the CPU trains a feed-forward layer under bf16 autocast."""
-    with torch.random.fork_rng(devices=[]):
-        x = torch.randn(tokens, emb_dim)
-        w_in = torch.randn(4 * emb_dim, emb_dim, requires_grad=True)
-        w_out = torch.randn(emb_dim, 4 * emb_dim, requires_grad=True)
-
-    def run(precision: str) -> float:
-        start = time.perf_counter()
-        with autocast(torch.device("cpu"), precision):
-            y = linear(F.gelu(linear(x, w_in), approximate="tanh"), w_out)
-        y.float().sum().backward()
-        return time.perf_counter() - start
-
-    times = {"fp32": [], "bf16": []}
-    for _ in range(4):  # in turn, so that both see the same machine; the first pass warms up
-        for precision, seen in times.items():
-            seen.append(run(precision))
-    return min(times["fp32"][1:]) / min(times["bf16"][1:])
+        return PrecisionChoice("fp32", "the safe choice on this device", True)
+    width = (backend or default_backend()).bf16_training_width
+    if width is None:
+        return PrecisionChoice("fp32", "since bf16 is not known to be faster on this processor", True)
+    if emb_dim < width or tokens < FEW_TOKENS:
+        return PrecisionChoice("fp32", "since bf16 is no faster for so small a model or batch", True)
+    return PrecisionChoice("bf16", NATIVELY, True)
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
@@ -109,7 +110,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
 def peak_flops(device: torch.device, precision: str) -> float | None:
     """Floating-point operations a second that the device reaches at best; None where nobody knows.
 
-    GPUs from the table of data sheets; the CPU's is measured, once, with a large matrix product.
+    GPUs from the table of data sheets; the CPU's is measured, once, with a large matmul.
     """
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
@@ -117,20 +118,7 @@ def peak_flops(device: torch.device, precision: str) -> float | None:
             if re.search(rf"\b{model}\b", name):  # "L4" is not an L40, nor "A10" an A1000
                 return 1e12 * (full if precision == "fp32" else half)
         return None
-    return measured_flops(DTYPES[precision]) if device.type == "cpu" else None
-
-
-def measured_flops(dtype: torch.dtype, size: int = 1024) -> float:
-    """The CPU's rate on a square matrix product in `dtype`, operations a second: the best in a quarter of a second.
-
-    On a busy machine even the best is too low, and what is reported as a share of it too high.
-    """
-    a, b = torch.ones(size, size, dtype=dtype), torch.ones(size, size, dtype=dtype)
-    best, end = float("inf"), time.perf_counter() + 0.25
-    while (start := time.perf_counter()) < end or best == float("inf"):
-        linear(a, b)
-        best = min(best, time.perf_counter() - start)
-    return 2 * size**3 / best
+    return matmul_flops(DTYPES[precision]) if device.type == "cpu" else None
 
 
 def synchronize(device: torch.device) -> None:

@@ -7,9 +7,7 @@ import torch
 
 from gptlib.checkpoints import last_path, load_weights, read_checkpoint
 from gptlib.model import GPTConfig
-from gptlib.ops.attention import batched_pays
-from gptlib.ops.attention import settle as settle_attention
-from gptlib.ops.linear import fastest, settle
+from gptlib.ops.backend import Backend, default_backend, supported
 from gptlib.training.history import History
 from gptlib.training.optim import Muon, Together
 from gptlib.utils.errors import CheckpointError
@@ -33,8 +31,7 @@ def state_of(run: "Run") -> dict[str, Any]:
         "best_loss": run.best_loss,
         "batches_per_epoch": run.batches_per_epoch,
         "precision": run.precision,
-        "products": fastest(torch.float32) if run.device.type == "cpu" and run.precision == "fp32" else None,
-        "batched_attention": batched_pays(False) if run.device.type == "cpu" and run.precision == "bf16" else None,
+        "backend": run.backend.to_dict(),
         "optimizer": run.optimizer.state_dict(),
         "scaler": run.scaler.state_dict(),
         "rng": random_state(run.device),
@@ -59,6 +56,20 @@ def load_training_state(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def stored_backend(path: str | Path, content: dict[str, Any]) -> Backend:
+    """The backend that a run began with, since other kernels round differently.
+
+    The default one for a file of an earlier version, which has none. Raises CheckpointError if it makes no sense.
+    """
+    stored = content["training"].get("backend")
+    if stored is None:
+        return default_backend()
+    try:
+        return supported(Backend.from_dict(stored))
+    except ValueError as error:
+        raise CheckpointError(f"'{path}' holds a training state that can't be used ({error}); use another.") from None
+
+
 def restore(run: "Run", path: str | Path, content: dict[str, Any]) -> None:
     """Bring a fresh run into the state that `load_training_state` has read from `path`.
 
@@ -66,9 +77,6 @@ def restore(run: "Run", path: str | Path, content: dict[str, Any]) -> None:
     """
     state = content["training"]
     check_same_run(run, path, content)
-    # Trying again could pick other ways, which round differently.
-    settle(torch.float32, state.get("products"))
-    settle_attention(state.get("batched_attention"))
     load_weights(path, run.model, content["model"])
     try:
         load_optimizer(run.optimizer, state["optimizer"])

@@ -20,13 +20,14 @@ from gptlib.datasets import IGNORE_INDEX, SlidingWindowDataset, batches_from, lo
 from gptlib.generation import check_tokenizer, generate_text
 from gptlib.loss import Batch, batch_loss, evaluate_loss, inputs_and_targets, perplexity
 from gptlib.model import GPTModel
-from gptlib.ops.allocator import freed_memory_kept
+from gptlib.ops.allocator import retain_freed_memory
+from gptlib.ops.backend import Backend, default_backend, use_backend
 from gptlib.ops.devices import autocast, peak_flops, pick_device, pick_precision, synchronize
 from gptlib.tokenizers import Tokenizer
 from gptlib.training.config import TrainingConfig
 from gptlib.training.history import History, TensorBoardWriter, one_line
 from gptlib.training.optim import create_optimizer
-from gptlib.training.resume import load_training_state, restore, state_of
+from gptlib.training.resume import load_training_state, restore, state_of, stored_backend
 from gptlib.training.run_files import board_folder, check_room, claim
 from gptlib.training.schedule import learning_rate_at
 from gptlib.utils.errors import CheckpointError
@@ -49,6 +50,7 @@ def train(
     notes: dict[str, Any] | None = None,
     on_evaluation: Callable[[History], None] | None = None,
     verbose: bool = True,
+    backend: Backend | None = None,
 ) -> History:
     """Train the model in place and return the run's history.
 
@@ -59,6 +61,7 @@ def train(
     resume: a .last.pth; its weights, optimizer, random state and history replace those of `model`, and `out` is by
     default the file beside it. notes: plain data to keep in that file, such as the name of the text.
     on_evaluation: called with the history after each evaluation, to draw it, say.
+    backend: the kernels to compute by on a CPU; by default the resumed run's, or those of `default_backend`.
     verbose: progress bar, losses and samples. Ctrl-C ends the step, saves and returns; a second one stops at once.
 
     Raises ValueError for options that make no sense, CheckpointError where `resume` does not fit or `out` can't be
@@ -70,7 +73,9 @@ def train(
         out = best_path(resume)
     if resume is not None and Path(out) == Path(resume):
         raise CheckpointError(f"The best model would take the place of '{resume}'; give out, a name of its own.")
-    run = Run(model, train_loader, val_loader, config, tokenizer, out, state, verbose)
+    if backend is None:
+        backend = default_backend() if state is None else stored_backend(resume, state)
+    run = Run(model, train_loader, val_loader, config, tokenizer, out, state, verbose, backend)
     run.notes, run.on_evaluation = notes, on_evaluation
     if state is None:
         torch.manual_seed(config.seed)
@@ -99,7 +104,9 @@ class Run:
         out: str | Path | None,
         state: dict[str, Any] | None,
         verbose: bool,
+        backend: Backend,
     ):
+        self.backend = backend
         self.config, self.tokenizer, self.verbose = config, tokenizer, verbose
         self.train_loader, self.val_loader = train_loader, val_loader
         model = getattr(model, "_orig_mod", model)  # of a compiled model, the one it was made from
@@ -129,7 +136,8 @@ class Run:
         precision = config.precision
         if state is not None and precision == "auto":
             precision = state["training"]["precision"]
-        self.precision, why = pick_precision(precision, self.device, model.config.emb_dim, tokens)
+        choice = pick_precision(precision, self.device, model.config.emb_dim, tokens, backend)
+        self.precision = choice.precision
         self.peak_flops = peak_flops(self.device, self.precision)
         self.optimizer = create_optimizer(
             model, config.learning_rate, config.weight_decay, config.betas, config.optimizer
@@ -141,7 +149,7 @@ class Run:
         self.saved = "none was written"  # the last good checkpoint
         self.since = (0, 0.0)  # tokens and seconds at the last evaluation
         self.say(
-            f"{model.parameter_count():,} parameters on {self.device.type} ({why}); {self.total_steps} steps of "
+            f"{model.parameter_count():,} parameters on {self.device.type} ({choice}); {self.total_steps} steps of "
             f"{about}{tokens * config.gradient_accumulation_steps:,} tokens."
         )
 
@@ -167,13 +175,18 @@ class Run:
         self.board = None
         if self.config.tensorboard:
             self.board = TensorBoardWriter(board_folder(self.out or Path("runs/gpt.pth")), self.history)
-        with interruptible() as stop, freed_memory_kept() as tidy, self.progress() as bar:
+        with (
+            use_backend(self.model, self.backend),
+            interruptible() as stop,
+            retain_freed_memory() as trim,
+            self.progress() as bar,
+        ):
             if not self.history.rows:
                 self.evaluate_and_save()
             self.model.train()
             while not self.is_over() and not stop.is_set():
                 self.timed_step(list(islice(batches, self.config.gradient_accumulation_steps)), bar)
-                tidy()
+                trim()
                 if self.step % self.config.eval_interval == 0 or self.step == self.total_steps:
                     self.evaluate_and_save()
         if not self.is_over():

@@ -24,14 +24,14 @@ def intensity_of_tensors(rows, k, n, size):
     return torch.tensor(2.0 * rows * weight.numel(), dtype=torch.float64) / (moved * size)
 
 
-def slower_by_sorting(flops, n_bytes, product_rate, read_rate):
-    return max((flops / product_rate, "arithmetic"), (n_bytes / read_rate, "memory"))
+def slower_by_sorting(flops, n_bytes, matmul_flops, memory_bandwidth):
+    return max((flops / matmul_flops, "arithmetic"), (n_bytes / memory_bandwidth, "memory"))
 
 
-def slower_by_the_ridge(flops, n_bytes, product_rate, read_rate):
-    if flops / n_bytes > product_rate / read_rate:
-        return flops / product_rate, "arithmetic"
-    return n_bytes / read_rate, "memory"
+def slower_by_the_ridge(flops, n_bytes, matmul_flops, memory_bandwidth):
+    if flops / n_bytes > matmul_flops / memory_bandwidth:
+        return flops / matmul_flops, "arithmetic"
+    return n_bytes / memory_bandwidth, "memory"
 
 
 def positions_in_a_loop(prompt, new):
@@ -130,7 +130,7 @@ def test_the_positions_are_those_that_the_model_is_run_on(make_model, monkeypatc
     from gptlib.generation import generate
 
     model, lengths = make_model(), []
-    monkeypatch.setattr(type(model), "_check_ids", lambda self, ids: lengths.append(ids.shape[1]))
+    monkeypatch.setattr(type(model), "_check_ids", lambda self, ids, *_: lengths.append(ids.shape[1]))
     for use_cache in (False, True):
         generate(model, torch.zeros(1, 4, dtype=torch.long), 9, temperature=0, use_cache=use_cache)
     assert (sum(lengths[:9]), sum(lengths[9:])) == positions_computed(4, 9)

@@ -1,7 +1,5 @@
 """Inference copies in 16 and 8 bits: near the original by a known bound, never saved, never trained, never stale."""
 
-import warnings
-
 import pytest
 import torch
 
@@ -10,6 +8,7 @@ from gptlib.datasets import create_dataloader
 from gptlib.evaluation import evaluate_loss
 from gptlib.generation import generate, quantization
 from gptlib.generation.quantization import PackedLinear, QuantizedLinear, with_precision
+from gptlib.ops.backend import Backend, pin_kernel, set_backend
 from gptlib.training import TrainingConfig, train
 from gptlib.utils.folders import project_root
 
@@ -32,11 +31,11 @@ def packing(request, monkeypatch):
 
 @torch.no_grad()
 def test_bf16_is_the_rounded_model(model, packing):
-    rounded, why = with_precision(model, "bf16")
+    rounded, choice = with_precision(model, "bf16")
     expected = model(IDS)
     error = (rounded(IDS).float() - expected).abs().max() / expected.abs().max()
     assert 0 < error < 0.03
-    assert why == "bf16, as asked"
+    assert str(choice) == "bf16, as asked"
     torch.testing.assert_close(
         generate(rounded, IDS, 4, temperature=0, use_cache=True),
         generate(rounded, IDS, 4, temperature=0, use_cache=False),
@@ -110,28 +109,26 @@ def test_a_copy_of_a_model_in_bf16_shares_nothing_with_it(model, precision, pack
     assert torch.equal(copied(IDS), before)
 
 
-@pytest.mark.parametrize("way", ["onednn", "sliced", "plain"])
-def test_generate_train_generate_sees_the_new_weights(make_model, way):
-    from gptlib.ops.linear import forced
-
-    model = make_model()
-    with forced(way):
-        generate(model, IDS, 5, temperature=0)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=0.3, fused=True)
-        model(IDS).square().mean().backward()
-        optimizer.step()
-        after = generate(model, IDS, 5, temperature=0)
-        fresh = make_model()
-        fresh.load_state_dict(model.state_dict())
-        assert torch.equal(after, generate(fresh, IDS, 5, temperature=0))
+@pytest.mark.parametrize("kernel", ["onednn", "sliced", "plain"])
+def test_generate_train_generate_sees_the_new_weights(make_model, kernel):
+    model, fresh = make_model(), make_model()
+    for each in (model, fresh):
+        set_backend(each, pin_kernel(kernel))
+    generate(model, IDS, 5, temperature=0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.3, fused=True)
+    model(IDS).square().mean().backward()
+    optimizer.step()
+    after = generate(model, IDS, 5, temperature=0)
+    fresh.load_state_dict(model.state_dict())
+    assert torch.equal(after, generate(fresh, IDS, 5, temperature=0))
 
 
-def test_a_weight_that_is_stored_turned_is_packed_right():
+def test_a_weight_that_is_stored_transposed_is_packed_right():
     weight, x = torch.randn(64, 32), torch.randn(2, 32)
-    turned = weight.t().contiguous().t()
+    transposed = weight.t().contiguous().t()
     for kind in (PackedLinear, QuantizedLinear):
         with torch.no_grad():
-            assert torch.equal(kind(weight, None)(x), kind(turned, None)(x))
+            assert torch.equal(kind(weight, None)(x), kind(transposed, None)(x))
 
 
 @pytest.mark.parametrize(("precision", "most"), [("bf16", 1.001), ("int8", 1.01)])
@@ -148,27 +145,30 @@ def test_small_models_and_models_in_other_types_stay_as_they_are(make_model):
     model = make_model()
     assert with_precision(model)[0] is model
     half = make_model().to(torch.bfloat16)
-    same, why = with_precision(half)
+    same, choice = with_precision(half)
     assert next(same.parameters()).dtype == torch.bfloat16
-    assert why == "bfloat16, as stored"
+    assert (str(choice), choice.automatic) == ("bf16, as stored", False)
 
 
-def test_a_large_model_takes_bf16_where_that_was_tried_to_be_faster(make_model, monkeypatch):
+@pytest.mark.parametrize("faster", [True, False])
+def test_a_large_model_takes_bf16_if_the_backend_says_that_it_decodes_faster(make_model, monkeypatch, faster):
     monkeypatch.setattr(quantization, "_LARGE", 100)
-    monkeypatch.setattr(quantization, "bf16_decoding_speedup", lambda: 2.0)
-    model, why = with_precision(make_model())
-    assert model.final_norm.weight.dtype == torch.bfloat16
-    assert "2.0 times the speed" in why
-    monkeypatch.setattr(quantization, "bf16_decoding_speedup", lambda: 1.1)
-    model, why = with_precision(make_model())
-    assert model.final_norm.weight.dtype == torch.float32
-    assert why.startswith("fp32")
+    model, choice = with_precision(make_model(), backend=Backend(bf16_decoding=faster))
+    assert model.final_norm.weight.dtype == (torch.bfloat16 if faster else torch.float32)
+    assert choice.precision == ("bf16" if faster else "fp32")
+    assert choice.automatic
+    assert str(choice).startswith(f"{choice.precision}, ")
 
 
-def test_the_trial_gives_a_ratio():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert 0.05 < quantization.bf16_decoding_speedup() < 50
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+def test_a_copy_computes_by_the_backend_that_it_is_given_and_the_model_by_its_own(model, precision):
+    given = pin_kernel("vector")
+    copied, _ = with_precision(model, precision, given)
+    assert {m.backend for m in copied.modules() if hasattr(m, "backend")} == {given}
+    assert {m.backend for m in model.modules() if hasattr(m, "backend")} == {None}
+    if precision == "fp32":
+        assert copied.output_head.weight is model.output_head.weight  # no memory is taken
+        assert torch.allclose(copied(IDS), model(IDS), atol=1e-5)
 
 
 def test_an_unknown_precision_is_refused(make_model):

@@ -8,22 +8,22 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptlib.ops import benchmark as measuring
+from gptlib.ops import benchmark
 from gptlib.ops.benchmark import (
     BETWEEN,
     KINDS,
     Roofline,
+    activation_bytes,
     alternate,
     describe,
-    kept_bytes,
     kind_of,
     machine,
+    matmul_flops,
     median_seconds,
-    product_rate,
+    memory_bandwidth,
     profiled,
-    read_rate,
+    seconds_by_kernel,
     seconds_by_kind,
-    seconds_by_way,
 )
 
 POSITIVE = st.floats(1e-3, 1e12)
@@ -34,7 +34,7 @@ class Clock:
 
     def __init__(self, monkeypatch):
         self.now = 0.0
-        monkeypatch.setattr(measuring.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(benchmark.time, "perf_counter", lambda: self.now)
 
     def job(self, *seconds):
         """A job that takes these seconds, run after run, and then the last of them."""
@@ -64,14 +64,14 @@ def test_no_rounds_are_refused():
 
 def test_a_limit_is_the_fastest_run(monkeypatch):
     clock = Clock(monkeypatch)
-    assert measuring._least_seconds(clock.job(0.2, 0.05, 0.2, 0.2), patience=0.5) == pytest.approx(0.05)
-    assert measuring._least_seconds(clock.job(9, 7), patience=0.5) == pytest.approx(7)  # two runs, however long
+    assert benchmark._least_seconds(clock.job(0.2, 0.05, 0.2, 0.2), at_least=0.5) == pytest.approx(0.05)
+    assert benchmark._least_seconds(clock.job(9, 7), at_least=0.5) == pytest.approx(7)  # two runs, however long
 
 
 def test_rates_are_what_was_done_in_the_time(monkeypatch):
-    monkeypatch.setattr(measuring, "_least_seconds", lambda job: (job(), 0.5)[1])
-    assert read_rate(4_000) == 8_000
-    assert product_rate(torch.float32, 10) == 2 * 10**3 / 0.5
+    monkeypatch.setattr(benchmark, "_least_seconds", lambda job: (job(), 0.5)[1])
+    assert memory_bandwidth(4_000) == 8_000
+    assert matmul_flops(torch.float32, 10) == 2 * 10**3 / 0.5
 
 
 @given(POSITIVE, POSITIVE, POSITIVE, POSITIVE)
@@ -93,29 +93,32 @@ def test_the_machine_is_described_in_two_lines():
 
 
 def test_a_machine_that_hardly_multiplies_in_bf16_still_has_a_rate_to_divide_by(monkeypatch):
-    monkeypatch.setattr(measuring, "product_rate", lambda dtype: 2e8 if dtype == torch.bfloat16 else 3.6e9)
+    monkeypatch.setattr(benchmark, "matmul_flops", lambda dtype: 2e8 if dtype == torch.bfloat16 else 3.6e9)
     found = machine()
     assert (found["fp32_GFLOP_s"], found["bf16_GFLOP_s"]) == (4, 1)
 
 
-def test_each_way_of_multiplying_is_measured_and_one_that_the_machine_lacks_is_left_out(monkeypatch):
+def test_each_kernel_is_timed_and_one_that_the_machine_lacks_is_left_out(monkeypatch):
     clock, seen = Clock(monkeypatch), []
 
-    def way_of(name, seconds):
-        def way(x, weight, bias):
-            seen.append((name, tuple(x.shape), tuple(weight.shape)))
+    def kernel_of(name, seconds):
+        def kernel(x, weight, bias):
+            seen.append((name, x.dtype, tuple(x.shape), tuple(weight.shape), weight.is_contiguous()))
             clock.now += seconds
 
-        return way
+        return kernel
 
     def missing(x, weight, bias):
         raise RuntimeError("not on this processor")
 
-    ways = {"plain": way_of("plain", 3.0), "onednn": missing, "sliced": way_of("sliced", 1.0)}
-    monkeypatch.setattr(measuring, "WAYS", ways)
-    assert seconds_by_way(1, 4, 6) == pytest.approx({"plain": 3.0, "sliced": 1.0})
-    assert {call[1:] for call in seen} == {((1, 4), (6, 4))}
-    assert seconds_by_way(9, 4, 6) == pytest.approx({"plain": 3.0})  # `sliced` is for few rows
+    kernels = {name: kernel_of(name, seconds) for name, seconds in (("plain", 3.0), ("sliced", 1.0), ("vector", 2.0))}
+    monkeypatch.setattr(benchmark, "MATMULS", kernels | {"onednn": missing})
+    assert seconds_by_kernel(1, 4, 6) == pytest.approx({"plain": 3.0, "sliced": 1.0})
+    assert {call[1:] for call in seen} == {(torch.float32, (1, 4), (6, 4), True)}
+    assert seconds_by_kernel(9, 4, 6) == pytest.approx({"plain": 3.0})  # `sliced` is for few rows
+    seen.clear()
+    assert seconds_by_kernel(2, 4, 6, torch.bfloat16, True) == pytest.approx({"plain": 3.0, "vector": 2.0})
+    assert {call[1:] for call in seen} == {(torch.bfloat16, (2, 4), (6, 4), False)}
 
 
 def test_a_profile_by_kind_holds_all_of_the_time(capfd):
@@ -154,11 +157,11 @@ def test_the_error_stream_is_back_after_a_profile_of_a_job_that_fails(capfd):
 
 def test_what_is_kept_is_counted_once_and_without_the_weights():
     x, w = torch.randn(10, 4, requires_grad=True), torch.randn(4, 4, requires_grad=True)
-    assert kept_bytes(lambda: (x @ w).sum()) == 4 * (40 + 16)  # each is what the other's gradient needs
-    assert kept_bytes(lambda: (x @ w).sum(), [w]) == 4 * 40
-    assert kept_bytes(lambda: (x * x).sum()) == 4 * 40  # twice the same
-    assert kept_bytes(lambda: (2 * x).sum()) == 0
-    assert kept_bytes(lambda: x.exp().exp().sum()) == 2 * 4 * 40
+    assert activation_bytes(lambda: (x @ w).sum()) == 4 * (40 + 16)  # each is what the other's gradient needs
+    assert activation_bytes(lambda: (x @ w).sum(), [w]) == 4 * 40
+    assert activation_bytes(lambda: (x * x).sum()) == 4 * 40  # twice the same
+    assert activation_bytes(lambda: (2 * x).sum()) == 0
+    assert activation_bytes(lambda: x.exp().exp().sum()) == 2 * 4 * 40
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,10 @@ from training_helpers import (
     weights,
 )
 
+import gptlib.ops.devices
 import gptlib.training.trainer
 from gptlib.checkpoints import load_checkpoint
+from gptlib.ops.backend import Backend
 from gptlib.training import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -84,13 +86,11 @@ def test_a_step_that_overflows_in_fp16_is_skipped_and_the_run_goes_on():
 
 
 def test_auto_is_decided_once_and_kept_on_resuming(tmp_path, monkeypatch, capsys):
-    import gptlib.ops.devices
-
-    monkeypatch.setattr(gptlib.ops.devices, "bf16_speedup", lambda *_: 9.0)
+    monkeypatch.setattr(gptlib.ops.devices, "FEW_TOKENS", 1)
     half = tiny_model()
     At(half, 2, interrupt)
-    quietly(half, cfg=config(precision="auto"), out=tmp_path / "gpt.pth")
-    monkeypatch.setattr(gptlib.ops.devices, "bf16_speedup", lambda *_: 0.1)  # another moment, another measurement
+    quietly(half, cfg=config(precision="auto"), out=tmp_path / "gpt.pth", backend=Backend(bf16_training_width=32))
+    monkeypatch.setattr(gptlib.ops.devices, "FEW_TOKENS", 10**9)  # another version, another rule
     model, dtypes = tiny_model(), set()
     model.blocks[0].attention.c_attn.register_forward_hook(lambda m, i, out: dtypes.add(out.dtype))
     train(model, train_loader(), None, config(precision="auto"), resume=tmp_path / "gpt.last.pth")

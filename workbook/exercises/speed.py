@@ -18,9 +18,9 @@ def arithmetic_intensity(rows: int, k: int, n: int, size: int) -> float:
     return flops / (size * numbers)
 
 
-def slower_limit(flops: float, n_bytes: float, product_rate: float, read_rate: float) -> tuple[float, str]:
+def slower_limit(flops: float, n_bytes: float, matmul_flops: float, memory_bandwidth: float) -> tuple[float, str]:
     """The least seconds for so many operations and bytes, and "arithmetic" or "memory", whichever takes them."""
-    computing, reading = flops / product_rate, n_bytes / read_rate
+    computing, reading = flops / matmul_flops, n_bytes / memory_bandwidth
     return max(computing, reading), "arithmetic" if computing > reading else "memory"
 
 
@@ -174,12 +174,12 @@ EXERCISES = (
         minutes=6,
         difficulty=1,
         task="""
-            A job has `flops` operations and moves `n_bytes` bytes, on a machine that computes `product_rate`
-            operations and reads `read_rate` bytes a second. It reads ahead while it computes. How many seconds does the
-            job take at least, and what does it wait for: `"arithmetic"` or `"memory"`?
+            A job has `flops` operations and moves `n_bytes` bytes, on a machine that computes `matmul_flops`
+            operations and reads `memory_bandwidth` bytes a second. It reads ahead while it computes. How many seconds
+            does the job take at least, and what does it wait for: `"arithmetic"` or `"memory"`?
         """,
         stub='''
-            def slower_limit(flops, n_bytes, product_rate, read_rate):
+            def slower_limit(flops, n_bytes, matmul_flops, memory_bandwidth):
                 """(seconds, "arithmetic" or "memory")
 
                 Example: 1e9 operations, 1e9 bytes, 200e9 and 40e9 a second -> (0.025, "memory")
@@ -192,11 +192,11 @@ EXERCISES = (
         hints=(
             "There are two times: that of the operations alone, and that of the bytes alone.",
             "They pass at the same time, so the job takes as long as the longer of the two.",
-            "`computing, reading = flops / product_rate, n_bytes / read_rate`, then `max` of them, and an `if`.",
+            "`computing, reading = flops / matmul_flops, n_bytes / memory_bandwidth`, then `max` of them, and an `if`.",
         ),
         why="""
-            Dividing `flops` by these seconds gives the roofline: `min(product_rate, intensity * read_rate)`. It is a
-            bound from below on time: no program is faster, and many are slower.
+            Dividing `flops` by these seconds gives the roofline: `min(matmul_flops, intensity * memory_bandwidth)`.
+            It is a bound from below on time: no program is faster, and many are slower.
         """,
     ),
     Prediction(

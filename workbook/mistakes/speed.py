@@ -79,41 +79,41 @@ def _named(compute, read, pick):
     return pick(compute, read), "arithmetic" if compute > read else "memory"
 
 
-def _one_after_the_other(flops, n_bytes, product_rate, read_rate):
-    return _named(flops / product_rate, n_bytes / read_rate, lambda a, b: a + b)
+def _one_after_the_other(flops, n_bytes, matmul_flops, memory_bandwidth):
+    return _named(flops / matmul_flops, n_bytes / memory_bandwidth, lambda a, b: a + b)
 
 
-def _the_faster(flops, n_bytes, product_rate, read_rate):
-    return _named(flops / product_rate, n_bytes / read_rate, min)
+def _the_faster(flops, n_bytes, matmul_flops, memory_bandwidth):
+    return _named(flops / matmul_flops, n_bytes / memory_bandwidth, min)
 
 
-def _names_swapped(flops, n_bytes, product_rate, read_rate):
-    seconds, name = _named(flops / product_rate, n_bytes / read_rate, max)
+def _names_swapped(flops, n_bytes, matmul_flops, memory_bandwidth):
+    seconds, name = _named(flops / matmul_flops, n_bytes / memory_bandwidth, max)
     return seconds, "memory" if name == "arithmetic" else "arithmetic"
 
 
-def _rates_swapped(flops, n_bytes, product_rate, read_rate):
-    return _named(flops / read_rate, n_bytes / product_rate, max)
+def _rates_swapped(flops, n_bytes, matmul_flops, memory_bandwidth):
+    return _named(flops / memory_bandwidth, n_bytes / matmul_flops, max)
 
 
-def _times_the_rate(flops, n_bytes, product_rate, read_rate):
-    return _named(flops * product_rate, n_bytes * read_rate, max)
+def _times_the_rate(flops, n_bytes, matmul_flops, memory_bandwidth):
+    return _named(flops * matmul_flops, n_bytes * memory_bandwidth, max)
 
 
-def _only_arithmetic(flops, n_bytes, product_rate, read_rate):
-    return _named(flops / product_rate, 0.0, max)
+def _only_arithmetic(flops, n_bytes, matmul_flops, memory_bandwidth):
+    return _named(flops / matmul_flops, 0.0, max)
 
 
-def _only_memory(flops, n_bytes, product_rate, read_rate):
-    return _named(0.0, n_bytes / read_rate, max)
+def _only_memory(flops, n_bytes, matmul_flops, memory_bandwidth):
+    return _named(0.0, n_bytes / memory_bandwidth, max)
 
 
-def _only_the_time(flops, n_bytes, product_rate, read_rate):
-    return max(flops / product_rate, n_bytes / read_rate)
+def _only_the_time(flops, n_bytes, matmul_flops, memory_bandwidth):
+    return max(flops / matmul_flops, n_bytes / memory_bandwidth)
 
 
-def _places_changed(flops, n_bytes, product_rate, read_rate):
-    seconds, name = _named(flops / product_rate, n_bytes / read_rate, max)
+def _places_changed(flops, n_bytes, matmul_flops, memory_bandwidth):
+    seconds, name = _named(flops / matmul_flops, n_bytes / memory_bandwidth, max)
     return name, seconds
 
 
@@ -125,7 +125,7 @@ SLOWER = (
     ),
     Mistake(_the_faster, "You return the shorter time. The job is done when *both* are done."),
     Mistake(_names_swapped, "The seconds are right, but the name is that of the faster of the two."),
-    Mistake(_rates_swapped, "You divide operations by the read rate, and bytes by the product rate; change them over."),
+    Mistake(_rates_swapped, "You divide operations by the bandwidth, and bytes by the rate of matmuls; swap them."),
     Mistake(_times_the_rate, "You multiply by the rate. Work divided by work a second gives seconds."),
     Mistake(_only_arithmetic, "You count the operations alone; some jobs wait for their bytes."),
     Mistake(_only_memory, "You count the bytes alone; some jobs wait for the arithmetic."),
