@@ -22,7 +22,7 @@ from gptlib.generation import generate
 from gptlib.model import GPT2_CONFIGS, GPTModel
 from gptlib.weights import load_hf_gpt2, load_openai_gpt2
 from gptlib.weights.export import export_to_huggingface
-from gptlib.weights.names import parameter_names
+from gptlib.weights.names import names_of
 from gptlib.weights.tensorflow import HPARAMS
 
 IDS = torch.arange(0, 50000, 781)[None]  # (1, 65)
@@ -99,7 +99,7 @@ def write_checkpoint(model: GPTModel, prefix: Path) -> None:
     """As tf.compat.v1.train.Saver does, but in parts that are merged: a graph of all the weights would be too large."""
     import tensorflow as tf
 
-    parameters, names = dict(model.named_parameters()), parameter_names(model.config)
+    parameters, names = dict(model.named_parameters()), names_of(model.config).parameters(model.config)
     parts = []
     for start in range(0, len(names), 48):
         part = names[start : start + 48]

@@ -26,9 +26,8 @@ from gptlib.model.lora import (
 from gptlib.utils.errors import CheckpointError
 from gptlib.utils.files import read_json, remove_leftovers, write_atomically, write_json
 from gptlib.utils.text import shorten
-from gptlib.weights.huggingface import DTYPES
-from gptlib.weights.names import parameter_names
-from gptlib.weights.safetensors import TensorReader, library, read_header
+from gptlib.weights.names import names_of
+from gptlib.weights.safetensors import TensorReader, check_dtypes, library, read_header
 
 CONFIG = "adapter_config.json"
 TENSORS = "adapter_model.safetensors"
@@ -94,12 +93,7 @@ def load_adapter(model: GPTModel, folder: str | Path, name: str = "default") -> 
     expected = _expected(model, folder, config, transformers)
     stored = {tensor.name: tensor for tensor in read_header(path)}
     check_tensors(f"'{path}'", {name: tensor.shape for name, tensor in stored.items()}, expected, REMEDY)
-    for tensor in stored.values():
-        if tensor.dtype not in DTYPES:
-            raise CheckpointError(
-                f"'{path}' has '{shorten(tensor.name)}' as {shorten(tensor.dtype)}, and gptlib reads "
-                f"{', '.join(DTYPES)}; {REMEDY}."
-            )
+    check_dtypes(f"'{path}'", stored.values(), REMEDY)
     reader = TensorReader(mapped=False)
     tensors = {tensor.name: reader.read(tensor) for tensor in stored.values()}
     with NoInitialWeights():
@@ -228,6 +222,7 @@ def _stored_name(model: GPTModel, path: str, part: str, transformers: bool) -> s
     transformers base_model.model.transformer.h.3.attn.c_attn.lora_A.weight
     """
     if transformers:
-        weight = next(name for name in parameter_names(model.config) if name.ours == f"{path}.weight")
-        path = f"transformer.{weight.huggingface.removesuffix('.weight')}"
+        table = names_of(model.config)
+        weight = next(name for name in table.parameters(model.config) if name.ours == f"{path}.weight")
+        path = table.saved_as(weight).removesuffix(".weight")
     return f"{_PREFIX}{path}.lora_{part}.weight"

@@ -16,15 +16,16 @@ import torch
 from gptlib.checkpoints import Checkpoint, empty_model
 from gptlib.loss import text_token_losses
 from gptlib.model import GPT2_CONFIGS, GPTModel
+from gptlib.ops.devices import pick_device
 from gptlib.tokenizers import Tokenizer
 from gptlib.utils.errors import CheckpointError, DownloadError
 from gptlib.utils.folders import project_root
-from gptlib.weights.building import as_device, as_dtype
 from gptlib.weights.download import DATA_BYTES
 from gptlib.weights.huggingface import load_hf_gpt2
 from gptlib.weights.loading import gpt2_tokenizer_for, load_model
 from gptlib.weights.openai import load_openai_gpt2
 from gptlib.weights.safetensors import SINGLE
+from gptlib.weights.settings import as_dtype
 from gptlib.weights.sizes import REPOSITORIES, SELECTIONS, find_size
 
 CUSTOM = "custom"
@@ -58,7 +59,7 @@ def choose(
     "openai" or "huggingface", from which the official ones come. Raises ValueError for any other name, and for
     a dtype or device that there is not.
     """
-    size, dtype, device = _size_of(selection), as_dtype(dtype), as_device(device)
+    size, dtype, device = _size_of(selection), as_dtype(dtype), pick_device(str(device))
     _check_source(source)
     try:
         return _official(size, source, dtype, device) if size else _own(dtype, device)

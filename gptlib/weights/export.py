@@ -19,11 +19,11 @@ from gptlib.tokenizers import Tokenizer
 from gptlib.tokenizers.load import TOKENIZER_FILE
 from gptlib.utils.errors import CheckpointError
 from gptlib.utils.files import read_json, write_atomically, write_folder_atomically, write_json
-from gptlib.weights.huggingface import DTYPES, NUMBERS
+from gptlib.weights.huggingface import NUMBERS
 from gptlib.weights.loading import load_model
 from gptlib.weights.model_card import is_edited, known_of, model_card
-from gptlib.weights.names import HEAD, parameter_names
-from gptlib.weights.safetensors import SINGLE
+from gptlib.weights.names import names_of
+from gptlib.weights.safetensors import DTYPES, SINGLE
 from gptlib.weights.tokenizer_files import tokenizer_files
 
 CARD = "README.md"
@@ -104,9 +104,8 @@ def _write_all(temporary: Path, folder: Path, model: GPTModel, tokenizer: Tokeni
     eos_id = tokenizer.eos_id if tokenizer is not None else None
     ends = {"bos_token_id": eos_id, "eos_token_id": eos_id, "pad_token_id": eos_id}
     weights = dict(hf_weights(model))
-    write_json(
-        temporary / "config.json", hf_config(model) | ends | {"tie_word_embeddings": HEAD.huggingface not in weights}
-    )
+    tied = names_of(model.config).head.huggingface not in weights
+    write_json(temporary / "config.json", hf_config(model) | ends | {"tie_word_embeddings": tied})
     write_json(temporary / "generation_config.json", {"_from_model_config": True, **ends})
     earlier = folder / CARD
     with write_atomically(temporary / CARD, "w") as file:
@@ -144,8 +143,8 @@ def hf_weights(model: GPTModel) -> Iterator[tuple[str, Tensor]]:
     if adapters_of(model):
         model = merged_copy(model)
     c, parameters = model.config, dict(model.named_parameters(remove_duplicate=False))
-    sinusoidal = c.positions == "sinusoidal"
-    for name in parameter_names(c):
+    table, sinusoidal = names_of(c), c.positions == "sinusoidal"
+    for name in table.parameters(c):
         if name.ours == "position_embedding.weight" and sinusoidal:
             tensor = model.position_embedding(torch.arange(c.context_length, device=model.device)).to(
                 model.token_embedding.weight.dtype
@@ -156,9 +155,9 @@ def hf_weights(model: GPTModel) -> Iterator[tuple[str, Tensor]]:
             tensor = parameters[name.ours.replace(".bias", ".weight")].new_zeros(3 * c.emb_dim)
         else:
             tensor = parameters[name.ours].detach()
-        yield (name.huggingface if name.ours == HEAD.ours else f"transformer.{name.huggingface}"), name.turned(tensor)
+        yield table.saved_as(name), name.transposed(tensor)
     if sinusoidal and c.weight_tying:
-        yield HEAD.huggingface, parameters[HEAD.ours].detach()
+        yield table.saved_as(table.head), parameters[table.head.ours].detach()
 
 
 def write_safetensors(path: Path, tensors: dict[str, Tensor]) -> None:

@@ -14,13 +14,14 @@ from gptlib.checkpoints import empty_model
 from gptlib.checkpoints.building import assign_parameters
 from gptlib.checkpoints.tensors import check_tensors, shapes_of
 from gptlib.model import GPTConfig, GPTModel
+from gptlib.ops.devices import pick_device
 from gptlib.utils.errors import CheckpointError
 from gptlib.utils.files import read_json
 from gptlib.utils.text import shorten
-from gptlib.weights.building import as_device, as_dtype, checked_config
 from gptlib.weights.hub import hub_folder
-from gptlib.weights.names import HEAD, OUTER, Name, parameter_names
-from gptlib.weights.safetensors import REMEDY, Stored, TensorReader, find_tensors
+from gptlib.weights.names import Name, NameTable, names_of
+from gptlib.weights.safetensors import DTYPES, REMEDY, Stored, TensorReader, check_dtypes, find_tensors
+from gptlib.weights.settings import as_dtype, checked_config
 from gptlib.weights.sizes import REPOSITORIES, find_folder, find_size, sizes_in_words
 
 NUMBERS = {
@@ -45,9 +46,6 @@ FIXED: dict[str, tuple] = {
 }
 """Settings of config.json of which our model can do these only; each may be left out."""
 
-DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "F64": torch.float64}
-_MASKS = (".attn.bias", ".attn.masked_bias")  # triangles of ones that old versions kept with the weights
-
 
 def load_hf_gpt2(
     name: str | Path, dtype: torch.dtype | str | None = None, device: torch.device | str = "cpu"
@@ -62,17 +60,16 @@ def load_hf_gpt2(
     Raises ValueError for a name that makes no sense, DownloadError where the files can't be had, FileNotFoundError
     where the folder lacks them, CheckpointError where they are damaged or the model is not one that ours can be.
     """
-    dtype, device = as_dtype(dtype), as_device(device)
+    dtype, device = as_dtype(dtype), pick_device(str(device))
     folder = model_folder(name)
     config = read_config(folder / "config.json")
-    tensors = _named(folder, find_tensors(folder))
-    head = tensors.get(HEAD.huggingface)
-    if config.weight_tying and head is not None:
-        _check_tied(folder, tensors.get(OUTER[0].huggingface, head), head)
-        del tensors[HEAD.huggingface]
+    table = names_of(config)
+    tensors = _named(folder, find_tensors(folder), table)
+    if config.weight_tying and (head := tensors.pop(table.head.huggingface, None)):
+        _check_tied(folder, tensors.get(table.outer[0].huggingface, head), head)
 
     model = empty_model(config)
-    names, shapes = parameter_names(config), shapes_of(model)
+    names, shapes = table.parameters(config), shapes_of(model)
     expected = {name.huggingface: name.stored_shape(shapes[name.ours]) for name in names}
     check_tensors(f"'{folder}'", {name: tensor.shape for name, tensor in tensors.items()}, expected, REMEDY)
     types = {DTYPES[tensor.dtype] for tensor in tensors.values()}
@@ -84,7 +81,7 @@ def load_hf_gpt2(
         tensor = reader.read(tensors[name.huggingface])
         if not mapped:  # converted first, since a transpose of half the bytes takes a third of the time
             tensor = tensor.to(device=device, dtype=dtype, copy=True)
-        return name.turned(tensor) if mapped else name.turned(tensor).contiguous()
+        return name.transposed(tensor) if mapped else name.transposed(tensor).contiguous()
 
     ours = {name.ours: name for name in names}
     return assign_parameters(model, lambda name: read(ours[name]), list(ours))
@@ -132,24 +129,21 @@ def read_config(path: Path) -> GPTConfig:
     return checked_config(f"'{path}'", DEFAULTS | config, NUMBERS, weight_tying=tied, drop_rate=drop_rate)
 
 
-def _named(folder: Path, stored: list[Stored]) -> dict[str, Stored]:
-    """The tensors by their names without prefix, old masks left out. CheckpointError where a name is there twice."""
+def _named(folder: Path, stored: list[Stored], table: NameTable) -> dict[str, Stored]:
+    """The tensors by their names without prefix, buffers left out. CheckpointError if a name is there twice."""
+    blocks = table.block[0].huggingface.partition("{i}")[0]
     found: dict[str, Stored] = {}
     for tensor in stored:
-        name = tensor.name.removeprefix("transformer.")
-        if name.startswith("h.") and name.endswith(_MASKS):
+        name = tensor.name.removeprefix(table.prefix)
+        if name.startswith(blocks) and name.endswith(table.buffers):
             continue
         if name in found:
             raise CheckpointError(
                 f"'{folder}' has '{shorten(tensor.name)}' and '{shorten(found[name].name)}', which are one tensor; "
                 f"{REMEDY}."
             )
-        if tensor.dtype not in DTYPES:
-            raise CheckpointError(
-                f"'{folder}' has '{shorten(tensor.name)}' as {shorten(tensor.dtype)}, and gptlib reads "
-                f"{', '.join(DTYPES)}; use a copy that is not quantized."
-            )
         found[name] = tensor
+    check_dtypes(f"'{folder}'", found.values(), "use a copy that is not quantized")
     return found
 
 

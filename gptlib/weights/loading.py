@@ -6,14 +6,15 @@ import torch
 
 from gptlib.checkpoints import Checkpoint, find_checkpoint, load_checkpoint
 from gptlib.model import GPTModel
+from gptlib.ops.devices import pick_device
 from gptlib.tokenizers import GPT2Tokenizer, Tokenizer, load_tokenizer
 from gptlib.tokenizers.load import TOKENIZER_FILE
 from gptlib.utils.files import read_json
 from gptlib.utils.folders import project_root
-from gptlib.weights.building import as_device, as_dtype
 from gptlib.weights.converted import CONVERTED
 from gptlib.weights.huggingface import load_hf_gpt2
 from gptlib.weights.openai import load_openai_gpt2
+from gptlib.weights.settings import as_dtype
 from gptlib.weights.sizes import find_size
 from gptlib.weights.tokenizer_files import vocabulary
 
@@ -32,7 +33,7 @@ def load_model(
     Raises FileNotFoundError where nothing is there, and what `load_checkpoint`, `load_hf_gpt2` and `load_openai_gpt2`
     raise.
     """
-    dtype, device = as_dtype(dtype), as_device(device)
+    dtype, device = as_dtype(dtype), pick_device(str(device))
     path, size = Path(name), find_size(name)
     if not path.is_file() and size is not None:
         return load_size(size, device, dtype)

@@ -12,12 +12,13 @@ from torch import Tensor
 from gptlib.checkpoints import empty_model
 from gptlib.checkpoints.building import assign_parameters
 from gptlib.model import GPTModel
+from gptlib.ops.devices import pick_device
 from gptlib.utils.files import read_json
 from gptlib.utils.folders import project_root
-from gptlib.weights.building import as_device, as_dtype
 from gptlib.weights.converted import fingerprint, keep_converted, load_converted
 from gptlib.weights.download import fetch_openai_files
-from gptlib.weights.names import Name, parameter_names
+from gptlib.weights.names import Name, names_of
+from gptlib.weights.settings import as_dtype
 from gptlib.weights.sizes import check_size, find_folder, find_size
 from gptlib.weights.tensorflow import read_hparams, read_variables
 
@@ -37,7 +38,7 @@ def load_openai_gpt2(
     Raises ValueError for a size that there is not, DownloadError where the files can't be had, FileNotFoundError where
     the folder lacks its files, CheckpointError where they are damaged or no GPT-2, or TensorFlow is missing.
     """
-    dtype, device = as_dtype(dtype), as_device(device)
+    dtype, device = as_dtype(dtype), pick_device(str(device))
     model = load_converted(_local_folder(size, models_dir))
     if model is None:
         folder = openai_folder(size, models_dir)
@@ -66,7 +67,7 @@ def download_and_load_gpt2(
         node: Any = params
         for part in path:
             node = node[part] if isinstance(part, int) else node.setdefault(part, {})
-        node[last] = array[0] if name.transposed else array
+        node[last] = array[0] if name.is_conv1d else array
     return read_json(folder / "hparams.json", "hparams"), params
 
 
@@ -95,7 +96,7 @@ def load_weights_into_gpt(model: GPTModel, params: dict[str, Any]) -> GPTModel:
             "of settings."
         )
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    pairs = [(name, _tensor_of(params, name)) for name in parameter_names(config) if name.openai]
+    pairs = [(name, _tensor_of(params, name)) for name in names_of(config).parameters(config) if name.openai]
     for name, tensor in pairs:  # all are looked at before the first is copied
         if tensor.shape != parameters[name.ours].shape:
             raise ValueError(
@@ -115,7 +116,7 @@ def _tensor_of(params: dict[str, Any], name: Name) -> Tensor:
     try:
         for part in name.tree_path():
             node = node[part]
-        return name.turned(torch.as_tensor(node))
+        return name.transposed(torch.as_tensor(node))
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError):
         path = "".join(f"[{part!r}]" for part in name.tree_path())
         raise ValueError(f"The params have no array at params{path}; load them with download_and_load_gpt2.") from None
@@ -145,6 +146,6 @@ def _read_model(folder: Path) -> GPTModel:
         name, array = next(variables)
         assert name.ours == expected
         tensor = torch.from_numpy(array)
-        return name.turned(tensor[0]).contiguous() if name.transposed else tensor
+        return name.transposed(tensor[0]).contiguous() if name.is_conv1d else tensor
 
-    return assign_parameters(model, read, [name.ours for name in parameter_names(model.config)])
+    return assign_parameters(model, read, [name.ours for name in names_of(model.config).parameters(model.config)])

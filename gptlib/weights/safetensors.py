@@ -5,10 +5,12 @@ A file is the length of its header (8 bytes), the header as JSON (name -> dtype,
 
 import json
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from gptlib.checkpoints.tensors import Shape
@@ -19,6 +21,9 @@ from gptlib.utils.text import shorten
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 REMEDY = "use an undamaged copy"
+DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "F64": torch.float64}
+"""The types that we read and write, as the format calls them."""
+
 _MAX_HEADER = 2**25  # bytes; that of 1558M has 60,000
 _MAPPED_AT_ONCE = 2**28  # bytes
 
@@ -98,6 +103,16 @@ def read_header(path: Path) -> list[Stored]:
             f"'{path}' can't be read as a file of tensors ({shorten(error)}); it is damaged or of another kind, so "
             f"{REMEDY}."
         ) from None
+
+
+def check_dtypes(where: str, tensors: Iterable[Stored], remedy: str) -> None:
+    """Raise CheckpointError, naming the first tensor of a type that we can't compute with."""
+    for tensor in tensors:
+        if tensor.dtype not in DTYPES:
+            raise CheckpointError(
+                f"{where} has '{shorten(tensor.name)}' as {shorten(tensor.dtype)}, and gptlib reads "
+                f"{', '.join(DTYPES)}; {remedy}."
+            )
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from gptlib.model import GPTConfig
 from gptlib.utils.errors import CheckpointError
 from gptlib.utils.files import read_json
 from gptlib.utils.text import shorten
-from gptlib.weights.building import checked_config
-from gptlib.weights.names import Name, parameter_names
+from gptlib.weights.names import Name, names_of
+from gptlib.weights.settings import checked_config
 
 HPARAMS = {
     "vocab_size": "n_vocab",
@@ -52,7 +52,7 @@ def read_variables(folder: Path, config: GPTConfig) -> Iterator[tuple[Name, np.n
         raise CheckpointError(
             f"{where} can't be read as a TensorFlow checkpoint ({shorten(error)}); {_REMEDY}."
         ) from None
-    names = parameter_names(config)
+    names = names_of(config).parameters(config)
     shapes = shapes_of(empty_model(config))
     expected = {name.openai: name.openai_shape(shapes[name.ours]) for name in names}
     check_tensors(where, {name: tuple(shape) for name, shape in found.items()}, expected, _REMEDY)

@@ -9,14 +9,14 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from gptlib.checkpoints import empty_model
 from gptlib.checkpoints.tensors import check_tensors, shapes_of
 from gptlib.model import GPT2_CONFIGS
-from gptlib.weights.names import BLOCK, HEAD, OUTER, parameter_names
+from gptlib.weights.names import GPT2_NAMES, names_of
 from gptlib.weights.sizes import REPOSITORIES, SELECTIONS, check_size, find_size
 
 
 @pytest.mark.parametrize("size", GPT2_CONFIGS)
 def test_every_parameter_of_every_size_is_there_once_with_the_shape_of_both_sources(size):
     config = GPT2_CONFIGS[size]
-    model, names = empty_model(config), parameter_names(config)
+    model, names = empty_model(config), names_of(config).parameters(config)
     assert [name.ours for name in names] == list(dict.fromkeys(name.ours for name in names))
     assert {name.ours for name in names} == {name for name, _ in model.named_parameters()}
 
@@ -45,7 +45,7 @@ def test_every_parameter_of_every_size_is_there_once_with_the_shape_of_both_sour
 
 
 def test_the_path_in_the_tree():
-    paths = {name.openai: name.tree_path() for name in parameter_names(GPT2_CONFIGS["124M"])}
+    paths = {name.openai: name.tree_path() for name in GPT2_NAMES.parameters(GPT2_CONFIGS["124M"])}
     assert paths["model/wte"] == ("wte",)
     assert paths["model/ln_f/b"] == ("b",)
     assert paths["model/h11/mlp/c_proj/w"] == ("blocks", 11, "mlp", "c_proj", "w")
@@ -77,7 +77,7 @@ def test_what_does_not_fit_is_named(found, words):
 
 
 def test_there_are_sixteen_rows():
-    assert (len(OUTER), len(BLOCK), HEAD.openai) == (4, 12, None)
+    assert (len(GPT2_NAMES.outer), len(GPT2_NAMES.block), GPT2_NAMES.head.openai) == (4, 12, None)
 
 
 @pytest.mark.parametrize(

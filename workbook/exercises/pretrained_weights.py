@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gptlib.exercises.adapters import UnfitError
 from gptlib.exercises.declaring import Choice, CodeExercise, Mistake, Prediction
-from gptlib.weights.names import BLOCK, Name
+from gptlib.weights.names import GPT2_NAMES, Name
 from workbook.mistakes import pretrained_weights as wrong
 
 WORDS = wrong.WORDS
@@ -107,7 +107,7 @@ def _layer_cases(rng: Random) -> list[tuple]:
 def _name_cases(rng: Random) -> list[tuple]:
     names = ["h.0.attn.c_attn.weight", "wte.weight", "transformer.wpe.weight", "transformer.ln_f.bias", "ln_f.weight"]
     names += ["lm_head.weight", "h.11.ln_1.weight", "transformer.h.10.mlp.c_proj.bias", "transformer.h.3.ln_2.bias"]
-    blocks = [name.numbered(rng.randint(4, 47)).huggingface for name in BLOCK]
+    blocks = [name.numbered(rng.randint(4, 47)).huggingface for name in GPT2_NAMES.block]
     names += [f"transformer.{name}" if i % 3 else name for i, name in enumerate(blocks)]
     return [(name,) for name in names]
 
@@ -130,10 +130,10 @@ def _tensors(n_blocks: int, width: int) -> dict[str, Tensor]:
     tensors = {"wte.weight": torch.randn(9, width), "wpe.weight": torch.randn(6, width)}
     for i in range(n_blocks):
         tensors[f"h.{i}.attn.bias"] = torch.ones(1, 1, 6, 6).tril()
-        for name in BLOCK:
+        for name in GPT2_NAMES.block:
             theirs = name.numbered(i).huggingface
             n_in, n_out = wide.get(name.huggingface.removeprefix("h.{i}.").rpartition(".")[0], (1, 1))
-            shape = (n_in * width, n_out * width) if name.transposed else (n_out * width,)
+            shape = (n_in * width, n_out * width) if name.is_conv1d else (n_out * width,)
             tensors[theirs] = torch.randn(shape)
     return tensors | {"ln_f.weight": torch.randn(width), "ln_f.bias": torch.randn(width)}
 
@@ -343,7 +343,7 @@ EXERCISES = (
                 ...
         ''',
         reference=linear_from_conv1d,
-        shows=(linear_from_conv1d, Name.turned),
+        shows=(linear_from_conv1d, Name.transposed),
         run=run_layer,
         cases=_layer_cases,
         mistakes=(

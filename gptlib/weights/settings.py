@@ -1,4 +1,4 @@
-"""A model without memory of its own, and the tensors that become its parameters: shared by both sources."""
+"""Settings of a model from elsewhere, checked: the numbers of its shape, and the type of its weights."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from gptlib.model import GPTConfig
-from gptlib.ops.devices import DTYPES, pick_device
+from gptlib.ops.devices import DTYPES
 from gptlib.utils.errors import CheckpointError
 from gptlib.utils.text import shorten
 
@@ -44,8 +44,3 @@ def as_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
     if isinstance(dtype, str) and dtype in known:
         return known[dtype]
     raise ValueError(f"dtype={dtype!r} is not possible; give None, 'fp32', 'bf16' or 'fp16', or PyTorch's own names.")
-
-
-def as_device(device: torch.device | str) -> torch.device:
-    """The device. ValueError where this machine has no such."""
-    return pick_device(str(device))
