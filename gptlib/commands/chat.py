@@ -1,7 +1,7 @@
 """Talk with a model that `gptlib finetune` has taught to follow instructions.
 
-/reset begins anew, /quit ends. Ctrl-C stops an answer, Ctrl-D (on Windows Ctrl-Z, then Enter) ends. What was said is
-seen as far back as the model's context reaches.
+/reset starts over, /quit ends. Ctrl-C stops an answer, Ctrl-D (on Windows Ctrl-Z, then Enter) ends. The model
+sees as much of the conversation as its context has room for.
 """
 
 import sys
@@ -25,7 +25,6 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--turns",
         type=NonNegativeInt | None,
-        default=None,
         help="how many earlier questions and answers the model sees (default: all that its context has room for); 0 "
         "suits a small model that has learned single questions only",
     )
@@ -33,7 +32,7 @@ def add_arguments(parser) -> None:
     add_shared(parser, "--temperature", default=0.0)
     add_shared(parser, "--top-k")
     add_shared(parser, "--top-p")
-    parser.add_argument("--seed", type=NonNegativeInt | None, default=None, help="the same seed gives the same answers")
+    parser.add_argument("--seed", type=NonNegativeInt | None, help="the same seed gives the same answers")
     add_shared(parser, "--device")
 
 
@@ -43,14 +42,14 @@ def run(options, parser) -> int:
     loaded, template = load_with_tokenizer(options.load, options.device), TEMPLATES[options.template]
     settings["seed"] = options.seed
     conversation = Conversation(loaded.model, loaded.tokenizer, template, settings, options.turns)
-    print("/reset begins anew, /quit ends, Ctrl-C stops an answer.", file=sys.stderr)
+    print("/reset starts over, /quit ends, Ctrl-C stops an answer.", file=sys.stderr)
     while (said := ask()) != "/quit":
         respond(conversation, said)
     return 0
 
 
 def ask() -> str:
-    """The next line of the person, without the space around it; "/quit" where there are no more."""
+    """The next line of the person, without the space around it; "/quit" if there are no more."""
     try:
         return input("> " if sys.stdin.isatty() else "").strip()
     except EOFError:

@@ -1,7 +1,7 @@
 """Fetch the official weights of a GPT-2, so that everything works without a network afterwards.
 
-What has come before is kept: after an interruption, the same command goes on where it stopped. Where the hosts can't
-be reached, GPTLIB_OPENAI_URL (for openai) or HF_ENDPOINT (for huggingface) names another one, HTTPS_PROXY a proxy.
+After an interruption, the same command goes on where it stopped. If the hosts can't be reached,
+GPTLIB_OPENAI_URL (for openai) or HF_ENDPOINT (for huggingface) names another one, HTTPS_PROXY a proxy.
 """
 
 from pathlib import Path
@@ -18,9 +18,7 @@ def add_arguments(parser) -> None:
         default="openai",
         help="openai: the original TensorFlow files; huggingface: the same numbers as safetensors, in its cache",
     )
-    parser.add_argument(
-        "--out", type=str | None, default=None, help="where OpenAI's files go (default: model_weights/openai)"
-    )
+    parser.add_argument("--out", type=str | None, help="where OpenAI's files go (default: model_weights/openai)")
 
 
 def run(options, parser) -> int:
@@ -34,7 +32,7 @@ def run(options, parser) -> int:
         parser.error(str(error))
     if options.source == "huggingface":
         if options.out:
-            parser.error("--out is for OpenAI's files; Hugging Face's cache is where the variable HF_HOME says")
+            parser.error("--out is for OpenAI's files; the variable HF_HOME sets the place of Hugging Face's cache")
         folder, function = hub_folder(REPOSITORIES[size]), "load_hf_gpt2"
     else:
         folder, function = fetch_openai_files(size, Path(options.out) if options.out else None), "load_openai_gpt2"

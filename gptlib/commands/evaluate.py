@@ -44,16 +44,15 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--stride",
         type=PositiveInt | None,
-        default=None,
         help="tokens from one window to the next; fewer give each token more context (default: half the context)",
     )
-    parser.add_argument("--choices", type=str | None, default=None, help="questions to answer: data/choices.jsonl")
+    parser.add_argument("--choices", type=str | None, help="questions to answer: data/choices.jsonl")
     parser.add_argument(
-        "--continuations", type=NonNegativeInt, default=0, help="write on from so many places in the text, and compare"
+        "--continuations", type=NonNegativeInt, default=0, help="continue the text from this many places, and compare"
     )
-    add_shared(parser, "--temperature", default=0.8, help="of the continuations; 0 takes the likeliest")
+    add_shared(parser, "--temperature", default=0.8, help="of the continuations; 0 takes the most likely tokens")
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of the continuations")
-    parser.add_argument("--out", type=str | None, default=None, help="write the results here, as JSON")
+    parser.add_argument("--out", type=str | None, help="write the results here, as JSON")
     add_shared(parser, "--device")
     parser.add_argument(
         "--precision",
@@ -84,9 +83,9 @@ def run(options, parser) -> int:
 
 
 def read_part(data: str | Path, part: str, ratios: tuple[float, float, float]) -> tuple[str, str | None]:
-    """The text of a part, and that of the training part where it is another one.
+    """The text of a part, and that of the training part if that is another one.
 
-    Raises ValueError where the part is empty, or a prepared folder's tokens don't give back the text they are from.
+    Raises ValueError if the part is empty, or a prepared folder's tokens don't give back the text they are from.
     """
     if (Path(data).expanduser() / META_FILE).is_file():
         corpus = load_prepared(data)
@@ -111,7 +110,7 @@ def read_part(data: str | Path, part: str, ratios: tuple[float, float, float]) -
 def measure(
     options, checkpoint: Checkpoint, text: str, training_text: str | None, questions: list[Question]
 ) -> dict[str, Any]:
-    """The numbers of the report: those on the text, and where asked for those on questions and on continuations."""
+    """The numbers of the report: those on the text, and those on questions and on continuations, if asked for."""
     model, tokenizer, progress = checkpoint.model, checkpoint.tokenizer, sys.stderr.isatty()
     loss = text_loss(model, tokenizer, text, stride=options.stride, progress=progress)
     results: dict[str, Any] = {

@@ -14,9 +14,8 @@ def add_arguments(parser) -> None:
         "--reset",
         nargs="?",
         const=EVERYTHING,
-        default=None,
         metavar="NAME",
-        help="forget what you did in this exercise, or in all of them where no name is given",
+        help="forget what you did in this exercise, or in all of them if no name is given",
     )
 
 

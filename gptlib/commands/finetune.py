@@ -41,16 +41,15 @@ KEPT = ("data", "held_out", "ratio", "template", "bad", "packing")
 def add_arguments(parser) -> None:
     parser.add_argument("--config", action=Recipe, help="a recipe: a YAML file, or a name in configs/: instructions")
     add_shared(parser, "--load", type=str | None, default=None, help=f"{MODELS} (default: {DEFAULT})")
-    parser.add_argument("--data", type=str | None, default=None, help="the entries (default: data/instructions.json)")
+    parser.add_argument("--data", type=str | None, help="the entries (default: data/instructions.json)")
     parser.add_argument(
         "--held-out",
         type=str | None,
-        default=None,
-        help="entries to test on (default: NAME_held_out.json beside NAME.json, where it is; else the validation part)",
+        help="entries to test on (default: NAME_held_out.json beside NAME.json, if it exists; else the validation part)",
     )
     parser.add_argument("--ratio", type=float, default=0.05, help="share of the entries for validation")
     parser.add_argument(
-        "--bad", type=Literal["refuse", "skip"], default="refuse", help="what to do at an entry that is no good"
+        "--bad", type=Literal["refuse", "skip"], default="refuse", help="what to do with an entry that can't be used"
     )
     parser.add_argument(
         "--template", type=Literal[*TEMPLATES], default="chat", help="how an entry is written out; alpaca is longer"
@@ -61,12 +60,11 @@ def add_arguments(parser) -> None:
         "-d",
         "--drop-rate",
         type=float | None,
-        default=None,
         help="dropout while it learns (default: the model's own; a small model with LoRA learns better with 0)",
     )
     add_shared(parser, "--resume")
     parser.add_argument(
-        "--out", type=str | None, default=None, help="where the model goes (default: a name made from that of --load)"
+        "--out", type=str | None, help="where the model goes (default: a name made from that of --load)"
     )
     add_shared(parser, "--no-save")
     parser.add_class_arguments(LoRAConfig, "lora")
@@ -155,7 +153,7 @@ def load(name: str | Path, device: str, drop_rate: float | None) -> Checkpoint:
 
 
 def scores_before(options, loaded: Checkpoint, held_out: list[Instruction]) -> dict[str, float]:
-    """Exact match per task before the first step; empty where the entries name no tasks."""
+    """Exact match per task before the first step; empty if the entries name no tasks."""
     if options.resume:
         return ((loaded.training or {}).get("notes") or {}).get("before") or {}
     if not any(entry.task for entry in held_out):

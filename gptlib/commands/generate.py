@@ -20,7 +20,7 @@ def add_arguments(parser) -> None:
     add_shared(parser, "--temperature", default=0.8)
     add_shared(parser, "--top-k")
     add_shared(parser, "--top-p")
-    parser.add_argument("--seed", type=NonNegativeInt | None, default=None, help="the same seed writes the same text")
+    parser.add_argument("--seed", type=NonNegativeInt | None, help="the same seed writes the same text")
     add_shared(parser, "--device")
     parser.add_argument(
         "--precision",

@@ -28,9 +28,12 @@ SHARED: dict[str, dict[str, Any]] = {
     "--resume": {"type": str | None, "help": "finish the run of this .last.pth"},
     "--no-save": {"action": "store_true", "help": "write no file at all"},
     "--max-new-tokens": {"type": PositiveInt, "default": 200},
-    "--temperature": {"type": NonNegativeFloat, "help": "0 always takes the likeliest; 1 draws freely"},
-    "--top-k": {"type": PositiveInt | None, "help": "draw from the k likeliest tokens only"},
-    "--top-p": {"type": Share | None, "help": "draw from the likeliest that sum to p, as 0.9"},
+    "--temperature": {
+        "type": NonNegativeFloat,
+        "help": "0 always takes the most likely token; 1 samples as the model predicts",
+    },
+    "--top-k": {"type": PositiveInt | None, "help": "sample from the k most likely tokens only"},
+    "--top-p": {"type": Share | None, "help": "sample from the most likely tokens that add up to p, as 0.9"},
     "--device": {"default": "auto", "help": "auto, cpu, cuda, mps"},
 }
 

@@ -18,7 +18,7 @@ from gptlib.weights.loading import load_model
 
 
 def load_with_tokenizer(name: str | Path, device: str, dtype: str | None = None) -> Checkpoint:
-    """The model of a name, on a device. Raises ValueError where it has no tokenizer, and what `load_model` raises."""
+    """The model of a name, on a device. Raises ValueError if it has no tokenizer, and what `load_model` raises."""
     loaded = load_model(name, pick_device(device), dtype)
     if loaded.tokenizer is None:
         raise ValueError(f"'{Path(name).name}' holds no tokenizer that gptlib knows; use another model.")
@@ -62,7 +62,7 @@ def say_files(history: History, out: Path, command: str) -> None:
 
 
 def program() -> str:
-    """How `gptlib` is called from here: by its name, or by its path where the environment isn't activated."""
+    """How `gptlib` is called from here: by its name, or by its path if the environment isn't activated."""
     if shutil.which("gptlib"):
         return "gptlib"
     path = Path(sys.executable).parent / "gptlib"

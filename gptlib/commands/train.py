@@ -46,25 +46,20 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--stride",
         type=PositiveInt | None,
-        default=None,
         help="tokens from one training window to the next (default: the window; 1 lets windows begin anywhere)",
     )
     parser.add_argument(
         "--window",
         type=PositiveInt | None,
-        default=None,
         help="tokens of a training window (default: the model's context_length; fewer take less memory)",
     )
     parser.add_argument(
         "--init",
         type=str | None,
-        default=None,
         help="start from the weights of this checkpoint, or of an official size: 124M, 355M, 774M, 1558M",
     )
     add_shared(parser, "--resume")
-    parser.add_argument(
-        "--out", type=str | None, default=None, help="where the model goes (default: a name made from its shape)"
-    )
+    parser.add_argument("--out", type=str | None, help="where the model goes (default: a name made from its shape)")
     add_shared(parser, "--no-save")
     parser.add_argument("-g", "--generate", type=NonNegativeInt, default=0, help="write this many samples when done")
     parser.add_class_arguments(GPTConfig, "model", skip={"vocab_size"})

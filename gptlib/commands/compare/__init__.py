@@ -52,9 +52,7 @@ def add_arguments(parser) -> None:
         help="places in the held-out text that each model writes on from, for BLEU",
     )
     parser.add_argument("--seed", type=int, default=default.seed, help="of the weights, the order, the continuations")
-    parser.add_argument(
-        "--out", type=str | None, default=None, help="folder for the results (default: model_weights/comparison)"
-    )
+    parser.add_argument("--out", type=str | None, help="folder for the results (default: model_weights/comparison)")
 
 
 def run(options, parser) -> int:
@@ -101,5 +99,5 @@ def table(rows: Sequence[ComparisonRow]) -> list[str]:
     charged = [f"{row.charged_bits_per_byte:.3f} of {row.tokenizer}'s" for row in rows if row.charged_bits_per_byte]
     if charged:
         lines.append(f"* loses text: of the bits a byte, {', '.join(charged)} are the 8 charged for each lost byte")
-    lines.append("writing slows down where a prompt with its continuation outgrows the context")
+    lines.append("writing slows down when a prompt with its continuation outgrows the context")
     return lines

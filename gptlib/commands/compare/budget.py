@@ -45,7 +45,7 @@ class ComparisonConfig:
 def shape_for(vocab_size: int, config: ComparisonConfig) -> GPTConfig:
     """The model whose parameters come closest to the budget; its width is what is sought.
 
-    Raises ValueError where the closest is more than a tenth off.
+    Raises ValueError if the closest is more than a tenth off.
     """
 
     def shape(width: int) -> GPTConfig:
@@ -75,7 +75,7 @@ def shape_for(vocab_size: int, config: ComparisonConfig) -> GPTConfig:
 
 
 def heads_for(width: int) -> int:
-    """The fewest heads that are not too wide; 0 where the width can't be cut into such."""
+    """The fewest heads that are not too wide; 0 if the width can't be cut into such."""
     if width <= HEAD_WIDTHS[1]:
         return 1
     wide_enough = range(2, width // HEAD_WIDTHS[0] + 1)

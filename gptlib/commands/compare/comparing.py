@@ -52,7 +52,7 @@ def compare_tokenizers(
     verbose: a line for each tokenizer.
 
     Raises ValueError for an unknown tokenizer, too short a text, a budget that makes no model, or a file of another
-    comparison, all before the first model is trained; KeyboardInterrupt where training was interrupted.
+    comparison, all before the first model is trained; KeyboardInterrupt if training was interrupted.
     """
     config = config or ComparisonConfig()
     if unknown := [name for name in tokenizers if name not in TOKENIZERS]:
@@ -86,7 +86,7 @@ def split_each(sources: Sequence[Source]) -> tuple[str, str]:
 def prepare(name: str, training_text: str, held_out: str, config: ComparisonConfig) -> Contender:
     """The tokenizer, trained on the training text (char on all of it, so that no character is unknown), and its model.
 
-    Raises ValueError where the vocabulary or the model has no such size, or the text is shorter than a window.
+    Raises ValueError if the vocabulary or the model has no such size, or the text is shorter than a window.
     """
     size = config.vocab_size if name in ("word", "sentencepiece", "bpe") else None
     tokenizer = train_tokenizer(name, training_text + held_out if name == "char" else training_text, size)
@@ -102,7 +102,7 @@ def prepare(name: str, training_text: str, held_out: str, config: ComparisonConf
 
 
 def trained(contender: Contender, config: ComparisonConfig) -> tuple[GPTModel, History]:
-    """A new model after all passes over the text. Raises KeyboardInterrupt where they were interrupted."""
+    """A new model after all passes over the text. Raises KeyboardInterrupt if they were interrupted."""
     torch.manual_seed(config.seed)
     model = GPTModel(contender.shape)
     options = TrainingConfig(

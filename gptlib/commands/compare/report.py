@@ -69,7 +69,7 @@ def describe(sources: Sequence[Source], training_text: str, held_out: str, confi
 
 
 def finished_rows(path: str | Path, settings: dict[str, Any]) -> dict[str, ComparisonRow]:
-    """The rows by tokenizer that an earlier run with the same settings has left; none where there is no such file."""
+    """The rows by tokenizer that an earlier run with the same settings has left; none if there is no such file."""
     if not Path(path).exists():
         return {}
     report, otherwise = read_json(path, "comparison"), "give another place for the results, or remove that file"
@@ -88,7 +88,7 @@ def finished_rows(path: str | Path, settings: dict[str, Any]) -> dict[str, Compa
 
 
 def _checked(row: ComparisonRow) -> ComparisonRow:
-    """The row; TypeError where a value in it is not of its field's type."""
+    """The row; TypeError if a value in it is not of its field's type."""
     for field in fields(row):
         value = getattr(row, field.name)
         if not (is_number(value) if field.type is float else type(value) is field.type):
