@@ -45,7 +45,7 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--held-out",
         type=str | None,
-        help="entries to test on (default: NAME_held_out.json beside NAME.json, if it exists; else the validation part)",
+        help="entries to test on (default: NAME_held_out.json beside NAME.json, if it exists; else the validation)",
     )
     parser.add_argument("--ratio", type=float, default=0.05, help="share of the entries for validation")
     parser.add_argument(
