@@ -59,7 +59,7 @@ def ours(options, tokens: np.ndarray) -> dict:
         lr_schedule="constant",
         precision=options.precision,
         compile=options.compile,
-        recompute=options.recompute,
+        activation_checkpointing=options.recompute,
         device=options.device,
     )
     history = train(model, loader, config=config, verbose=False)

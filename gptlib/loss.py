@@ -1,17 +1,17 @@
 """The loss that training and evaluation share: of a batch, of a loader, of single tokens."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import RandomSampler, SequentialSampler
 
 from gptlib.datasets import IGNORE_INDEX, BatchSampler, SlidingWindowDataset, begin_pass
-from gptlib.model import GPTModel, eval_mode
+from gptlib.model import GPTModel, eval_mode, unwrap
 from gptlib.ops.cross_entropy import linear_cross_entropy
 from gptlib.ops.devices import autocast
 from gptlib.ops.linear import Linear
@@ -31,15 +31,13 @@ def next_token_loss(logits: Tensor, targets: Tensor, reduction: str = "mean") ->
     return loss if reduction == "sum" else loss / (targets != IGNORE_INDEX).sum().clamp(min=1)
 
 
-def batch_loss(
-    model: GPTModel, inputs: Tensor, targets: Tensor, forward: Callable[..., Tensor] | None = None
-) -> Tensor:
-    """`next_token_loss(model(inputs), targets, "sum")`, in chunks where the logits are too many to hold at once.
+def batch_loss(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    """`next_token_loss(model(inputs), targets, "sum")`, in chunks if the logits are too many to hold at once.
 
-    forward: what is called in place of the model, the same compiled, say.
+    model: a GPTModel, or one that is compiled or wrapped in `DistributedDataParallel`.
     """
-    hidden = (forward or model)(inputs, return_hidden=True)  # (B, T, C)
-    head, n_logits = model.output_head, targets.numel() * model.config.vocab_size
+    hidden, plain = model(inputs, return_hidden=True), unwrap(model)  # (B, T, C)
+    head, n_logits = plain.output_head, targets.numel() * plain.config.vocab_size
     device = hidden.device.type
     # In fp16 gradients are scaled up lest they vanish, and here they would be computed before that.
     half = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16
@@ -76,12 +74,13 @@ def evaluation_batches(loader: Iterable[Batch], n_batches: int | None = None) ->
 
 @torch.no_grad()
 def evaluate_loss(
-    model: GPTModel, loader: Iterable[Batch], n_batches: int | None = None, *, precision: str = "fp32"
+    model: nn.Module, loader: Iterable[Batch], n_batches: int | None = None, *, precision: str = "fp32"
 ) -> float:
     """The mean loss, in nats, of the tokens of `evaluation_batches(loader, n_batches)`, each counting the same.
 
     Dropout is off meanwhile. Raises ValueError where the loader has no target at all.
     """
+    model = unwrap(model)
     device = model.device
     total, count = 0.0, 0
     with eval_mode(model):

@@ -19,6 +19,7 @@ from gptlib.datasets import create_dataloader
 from gptlib.model import GPTModel
 from gptlib.tokenizers import CharTokenizer
 from gptlib.training import TrainingConfig, train
+from gptlib.training.resume import load_training_state
 
 VOCAB = 23
 SHAPE = {"vocab_size": VOCAB, "context_length": 16, "emb_dim": 32, "n_heads": 2, "n_layers": 1, "drop_rate": 0.0}
@@ -206,7 +207,7 @@ def killable_run(connection, folder, seed, at=None, emb_dim=32, hold=None):
 
     out = Path(folder) / "gpt.pth"
     last = last_path(out)
-    step = training.Run.training_step
+    step = training.Trainer.training_step
 
     def reporting_step(run, batches):
         connection.send(("step", run.step))
@@ -214,13 +215,13 @@ def killable_run(connection, folder, seed, at=None, emb_dim=32, hold=None):
             connection.recv()
         return step(run, batches)
 
-    training.Run.training_step = reporting_step
+    training.Trainer.training_step = reporting_step
     if at is not None:
         die_inside_a_write(connection, *at)
     model = tiny_model(seed, drop_rate=0.2, emb_dim=emb_dim)
     loader = train_loader(windows=15, batch_size=2, seed=seed)  # 7 batches an epoch: steps lie across its end
     resume = last if last.exists() else None
-    connection.send(("resumed from", training.load_training_state(last)["training"]["step"] if resume else None))
+    connection.send(("resumed from", load_training_state(last)["training"]["step"] if resume else None))
     quietly(model, loader, val_loader(), config(seed=seed, **RUN), out=out, resume=resume)
     if hold is not None:
         connection.recv()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gptlib.checkpoints.building import REMEDY, build_model
 from gptlib.checkpoints.tensors import tied_names
-from gptlib.model import GPTConfig, GPTModel
+from gptlib.model import GPTConfig, GPTModel, unwrap
 from gptlib.model.architectures import ARCHITECTURES
 from gptlib.model.lora import lora_state
 from gptlib.tokenizers import Tokenizer, tokenizer_from_dict
@@ -38,10 +38,10 @@ def save_checkpoint(
 ) -> None:
     """Write the model, its tokenizer and (to resume) the training state to `path`, atomically.
 
-    A compiled model is saved as the plain one it was made from, and tied weights are stored once. training: tensors
+    Of a compiled or distributed model, the plain one in it is saved; tied weights are stored once. training: tensors
     and plain data only. Raises CheckpointError if the file can't be written; an earlier file is then untouched.
     """
-    model = getattr(model, "_orig_mod", model)
+    model = unwrap(model)
     tied = tied_names(model)
     content = {
         "format": FORMAT,

@@ -2,6 +2,7 @@
 
 from gptlib.model.config import GPT2_CONFIGS, GPT_CONFIG_124M, GPT_CONFIG_SMALL, GPTConfig
 from gptlib.model.gpt import GELU, FeedForward, GPTModel, LayerNorm, SinusoidalPositions, TransformerBlock, eval_mode
+from gptlib.model.wrapping import unwrap
 
 __all__ = [
     "GELU",
@@ -15,4 +16,5 @@ __all__ = [
     "SinusoidalPositions",
     "TransformerBlock",
     "eval_mode",
+    "unwrap",
 ]

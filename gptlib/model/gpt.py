@@ -9,7 +9,6 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from gptlib.model.attention import KVCache, MultiHeadAttention, attention_mask
 from gptlib.model.config import GPTConfig
@@ -101,8 +100,6 @@ class GPTModel(nn.Module):
     def __init__(self, config: GPTConfig | Mapping):
         super().__init__()
         self.config = config = GPTConfig.from_dict(config)
-        self.recompute = False
-        """Whether, in training, blocks keep only their inputs and are computed again when gradients need the rest."""
         self.token_embedding = nn.Embedding(config.vocab_size, config.emb_dim)
         if config.positions == "learned":
             self.position_embedding = nn.Embedding(config.context_length, config.emb_dim)
@@ -157,10 +154,7 @@ class GPTModel(nn.Module):
         attention = []
         for layer, block in enumerate(self.blocks):
             options = {"cache": cache, "layer": layer, "mask": mask, "return_weights": return_attention}
-            if self.recompute and torch.is_grad_enabled():
-                x = checkpoint(block, x, use_reentrant=False, **options)
-            else:
-                x = block(x, **options)
+            x = block(x, **options)
             if return_attention:
                 x, weights = x
                 attention.append(weights)

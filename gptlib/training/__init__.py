@@ -1,6 +1,7 @@
 """Training: one loop from scratch, from given weights, or resumed; and its files. Start reading at trainer.py."""
 
 from gptlib.training.config import TrainingConfig
-from gptlib.training.trainer import TrainingError, train
+from gptlib.training.run import train
+from gptlib.training.trainer import Trainer, TrainingError
 
-__all__ = ["TrainingConfig", "TrainingError", "train"]
+__all__ = ["Trainer", "TrainingConfig", "TrainingError", "train"]

@@ -1,11 +1,12 @@
 """The options of a training run, in one place: for `train`, the command line, the YAML recipes and the checkpoint."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from gptlib.ops.devices import PRECISIONS
 from gptlib.training.optim import OPTIMIZERS
-from gptlib.training.schedule import SCHEDULES
+from gptlib.training.schedule import SCHEDULES, learning_rate_at
 from gptlib.utils.validation import is_number, whole_number
 
 
@@ -43,7 +44,7 @@ class TrainingConfig:
     """Precision of the matrix products: fp32, bf16, fp16 (with loss scaling), or auto, which measures and says."""
     compile: bool = False
     """Compile the model with torch.compile: a slow start, then faster steps; falls back where there is no compiler."""
-    recompute: bool = False
+    activation_checkpointing: bool = False
     """Keep only each block's input and compute the rest again for the gradients: less memory, a third more time."""
     eval_interval: int = 100
     """Steps between evaluations; each prints the losses and a sample, and saves. There is one at each end, too."""
@@ -67,8 +68,20 @@ class TrainingConfig:
             object.__setattr__(self, "betas", tuple(self.betas))
         if self.epochs is not None and self.max_steps is not None:
             raise ValueError(f"Both epochs={self.epochs} and max_steps={self.max_steps} are given; give one of them.")
-        at_least = {"epochs": 1, "max_steps": 1, "batch_size": 1, "gradient_accumulation_steps": 1, "warmup_steps": 0}
-        at_least |= {"lr_decay_steps": 1, "eval_interval": 1, "eval_batches": 1, "sample_tokens": 1, "seed": 0}
+        at_least = {
+            "epochs": 1,
+            "max_steps": 1,
+            "batch_size": 1,
+            "gradient_accumulation_steps": 1,
+            "warmup_steps": 0,
+        }
+        at_least |= {
+            "lr_decay_steps": 1,
+            "eval_interval": 1,
+            "eval_batches": 1,
+            "sample_tokens": 1,
+            "seed": 0,
+        }
         at_least |= {"patience": 1}
         for name, lowest in at_least.items():
             value = getattr(self, name)
@@ -92,7 +105,7 @@ class TrainingConfig:
             or not all(is_number(beta) and 0 <= beta < 1 for beta in self.betas)
         ):
             raise ValueError(f"betas={self.betas!r} is out of range; give two numbers from 0 up to below 1.")
-        for name in ("compile", "recompute", "tensorboard"):
+        for name in ("compile", "activation_checkpointing", "tensorboard"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name}={getattr(self, name)!r} is neither True nor False; give one of them.")
         if not isinstance(self.device, str):
@@ -121,13 +134,49 @@ class TrainingConfig:
         """The options as plain data, as they stand in a checkpoint."""
         return asdict(self)
 
+    def learning_rate_at(self, step: int, total_steps: int) -> float:
+        """The learning rate of step `step`, counted from 0, of a run of that many."""
+        return learning_rate_at(
+            step,
+            schedule=self.lr_schedule,
+            peak=self.learning_rate,
+            lowest=self.learning_rate / 10 if self.min_learning_rate is None else self.min_learning_rate,
+            warmup_steps=self.warmup_steps,
+            decay_steps=self.lr_decay_steps or total_steps,
+        )
+
+    def changes_since(self, before: Mapping[str, Any]) -> list[str]:
+        """A line for each option that was another in `before`, of a checkpoint."""
+        before = with_current_names(before)
+        return [
+            f"Changed since: {name} was {before.get(name)!r}, is {value!r}."
+            for name, value in self.to_dict().items()
+            if before.get(name) != value
+        ]
+
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "TrainingConfig":
-        """The inverse of to_dict. Raises ValueError on an unknown option."""
+    def from_dict(cls, data: Mapping[str, Any]) -> "TrainingConfig":
+        """The inverse of to_dict, of earlier versions' too. Raises ValueError on an unknown option."""
+        data = with_current_names(data)
         known = [field.name for field in fields(cls)]
         if unknown := [name for name in data if name not in known]:
             raise ValueError(f"Unknown training option {unknown[0]!r}; the options are {', '.join(known)}.")
         return cls(**data)
 
 
-OPTIONAL = {"epochs", "max_steps", "min_learning_rate", "lr_decay_steps", "eval_batches", "patience"}
+OPTIONAL = {
+    "epochs",
+    "max_steps",
+    "min_learning_rate",
+    "lr_decay_steps",
+    "eval_batches",
+    "patience",
+}
+
+RENAMED = {"recompute": "activation_checkpointing"}
+"""Options that earlier versions called otherwise, as their recipes and checkpoints still do: old name -> new."""
+
+
+def with_current_names(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a recipe or a checkpoint, by the names that they have now."""
+    return {RENAMED.get(name, name): value for name, value in options.items()}

@@ -10,12 +10,19 @@ from typing import Any
 import torch
 
 from gptlib.generation import generate_text
-from gptlib.instructions import Instruction, InstructionDataset, Template, create_instruction_loader, find_template
+from gptlib.instructions import (
+    Instruction,
+    InstructionDataset,
+    Template,
+    create_instruction_loader,
+    find_template,
+)
 from gptlib.model import GPTModel
 from gptlib.model.lora import LoRAConfig, add_lora
 from gptlib.tokenizers import Tokenizer
+from gptlib.training.config import TrainingConfig
 from gptlib.training.history import History
-from gptlib.training.trainer import TrainingConfig, train
+from gptlib.training.run import train
 from gptlib.utils.validation import whole_number
 
 
@@ -65,7 +72,13 @@ def finetune(
         add_lora(model, lora)
     files = {"out": out, "resume": resume, "notes": notes}
     return train(
-        model, *loaders, config=config, tokenizer=tokenizer, **files, on_evaluation=on_evaluation, verbose=verbose
+        model,
+        *loaders,
+        config=config,
+        tokenizer=tokenizer,
+        **files,
+        on_evaluation=on_evaluation,
+        verbose=verbose,
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gptlib.utils.errors import CheckpointError
 from gptlib.utils.files import write_atomically
 
 COLUMNS = (
@@ -49,6 +50,12 @@ class History:
         key = "val_loss" if held_out else "train_loss"
         return min(held_out or self.rows, key=lambda row: row[key], default=None)
 
+    @property
+    def evaluations_since_best(self) -> int:
+        """Evaluations in a row that found no lower validation loss; 0 if none was measured."""
+        losses = [row["val_loss"] for row in self.rows if row["val_loss"] is not None]
+        return len(losses) - 1 - losses.index(min(losses)) if losses else 0
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as it stands in a checkpoint."""
         return asdict(self)
@@ -65,11 +72,17 @@ class History:
         )
 
     def save_csv(self, path: str | Path) -> None:
-        """Write the rows as CSV with a header, atomically; an empty field where nothing was measured."""
-        with write_atomically(path, "w") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
+        """Write the rows as CSV with a header, atomically; an empty field where nothing was measured.
+
+        Raises CheckpointError if the file can't be written.
+        """
+        try:
+            with write_atomically(path, "w") as file:
+                writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(self.rows)
+        except OSError as error:
+            raise CheckpointError(f"'{path}' could not be written ({error.strerror}); make room for it.") from error
 
 
 def one_line(row: dict[str, Any]) -> str:

@@ -11,8 +11,12 @@ OPTIMIZERS = ("adamw", "muon")
 
 
 def create_optimizer(
-    model: nn.Module, learning_rate: float, weight_decay: float, betas: tuple[float, float], name: str = "adamw"
-) -> "torch.optim.AdamW | Together":
+    model: nn.Module,
+    learning_rate: float,
+    weight_decay: float,
+    betas: tuple[float, float],
+    name: str = "adamw",
+) -> "torch.optim.AdamW | CombinedOptimizer":
     """AdamW (Loshchilov & Hutter 2019), fused into one kernel where the device has that, for all or what Muon leaves.
 
     name: "adamw", or "muon", which takes the matrices inside the blocks. Matrices decay; biases, LayerNorm's scales and
@@ -30,7 +34,7 @@ def create_optimizer(
     ]
     fused = all(p.device.type in ("cpu", "cuda", "mps") and p.is_floating_point() for p in parameters)
     adamw = torch.optim.AdamW(groups, lr=learning_rate, betas=betas, fused=fused)
-    return Together(Muon(inner, learning_rate, weight_decay), adamw) if inner else adamw
+    return CombinedOptimizer(Muon(inner, learning_rate, weight_decay), adamw) if inner else adamw
 
 
 class Muon(torch.optim.Optimizer):
@@ -63,7 +67,10 @@ class Muon(torch.optim.Optimizer):
         for p in parameters:
             if "average" not in self.state[p]:
                 self.state[p]["average"] = torch.zeros_like(p)
-        gradients, averages = [p.grad for p in parameters], [self.state[p]["average"] for p in parameters]
+        gradients, averages = (
+            [p.grad for p in parameters],
+            [self.state[p]["average"] for p in parameters],
+        )
         torch._foreach_lerp_(averages, gradients, 1 - momentum)
         return list(torch._foreach_lerp(gradients, averages, momentum))
 
@@ -88,7 +95,7 @@ def orthogonalized(matrices: Tensor, steps: int = 5) -> Tensor:
     return x if wide else x.mT
 
 
-class Together:
+class CombinedOptimizer:
     """Several optimizers as one, each for parameters of its own."""
 
     def __init__(self, *optimizers: torch.optim.Optimizer):
@@ -111,12 +118,32 @@ class Together:
 
     def state_dict(self) -> dict[str, Any]:
         """The states of all, in order."""
-        return {"together": [optimizer.state_dict() for optimizer in self.optimizers]}
+        return {"combined": [optimizer.state_dict() for optimizer in self.optimizers]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse. Raises ValueError where the state is of other optimizers."""
-        states = state.get("together", ())
+        """The inverse. Raises ValueError if the state is of other optimizers."""
+        states = state.get("combined", state.get("together", ()))  # "together": as earlier versions wrote it
         if len(states) != len(self.optimizers):
             raise ValueError("The state is not one of these optimizers.")
         for optimizer, its_state in zip(self.optimizers, states, strict=True):
             optimizer.load_state_dict(its_state)
+
+
+def load_optimizer_state(optimizer: torch.optim.Optimizer | CombinedOptimizer, state: dict[str, Any]) -> None:
+    """Take over the averages; betas, weight_decay and so on are those of this run. ValueError if they don't fit."""
+    options = [{name: value for name, value in g.items() if name != "params"} for g in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, option in zip(optimizer.param_groups, options, strict=True):
+        group.update(option)
+    for part in getattr(optimizer, "optimizers", (optimizer,)):
+        names = ("average",) if isinstance(part, Muon) else ("exp_avg", "exp_avg_sq")
+        for parameter, averages in part.state.items():
+            for name in names:
+                average = averages[name]
+                if not isinstance(average, Tensor) or average.shape != parameter.shape:
+                    raise ValueError(f"{name} does not fit its parameter")
+
+
+def grad_scaler(device: torch.device, precision: str) -> torch.amp.GradScaler:
+    """Scales the loss in fp16, so that small gradients do not vanish; does nothing in other precisions."""
+    return torch.amp.GradScaler(device.type, enabled=precision == "fp16")

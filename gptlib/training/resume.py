@@ -1,19 +1,16 @@
-"""What a run needs to go on where it was stopped: everything that a step depends on, as tensors and plain data."""
+"""What a run needs to go on where it was stopped: its file, checked, and the state of the random numbers."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from gptlib.checkpoints import last_path, load_weights, read_checkpoint
+from gptlib.checkpoints import last_path, read_checkpoint
 from gptlib.model import GPTConfig
 from gptlib.ops.backend import Backend, default_backend, supported
-from gptlib.training.history import History
-from gptlib.training.optim import Muon, Together
+from gptlib.tokenizers import Tokenizer
 from gptlib.utils.errors import CheckpointError
-
-if TYPE_CHECKING:
-    from gptlib.training.trainer import Run
 
 KEYS = (
     *("config", "step", "tokens", "seconds", "best_loss", "batches_per_epoch", "precision"),
@@ -21,27 +18,8 @@ KEYS = (
 )
 
 
-def state_of(run: "Run") -> dict[str, Any]:
-    """The state of the run between two steps, for `save_checkpoint`. The order of the data follows from the step."""
-    return {
-        "config": run.config.to_dict(),
-        "step": run.step,
-        "tokens": run.tokens,
-        "seconds": run.seconds,
-        "best_loss": run.best_loss,
-        "batches_per_epoch": run.batches_per_epoch,
-        "precision": run.precision,
-        "backend": run.backend.to_dict(),
-        "optimizer": run.optimizer.state_dict(),
-        "scaler": run.scaler.state_dict(),
-        "rng": random_state(run.device),
-        "history": run.history.to_dict(),
-        "notes": run.notes,
-    }
-
-
 def load_training_state(path: str | Path) -> dict[str, Any]:
-    """The content of a .last.pth, to resume from. Raises CheckpointError where it holds no training state."""
+    """The content of a .last.pth, to resume from. Raises CheckpointError if it holds no training state."""
     content = read_checkpoint(path)
     state = content.get("training")
     if not isinstance(state, dict):
@@ -56,84 +34,46 @@ def load_training_state(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def stored_backend(path: str | Path, content: dict[str, Any]) -> Backend:
-    """The backend that a run began with, since other kernels round differently.
-
-    The default one for a file of an earlier version, which has none. Raises CheckpointError if it makes no sense.
-    """
-    stored = content["training"].get("backend")
-    if stored is None:
-        return default_backend()
-    try:
-        return supported(Backend.from_dict(stored))
-    except ValueError as error:
-        raise CheckpointError(f"'{path}' holds a training state that can't be used ({error}); use another.") from None
-
-
-def restore(run: "Run", path: str | Path, content: dict[str, Any]) -> None:
-    """Bring a fresh run into the state that `load_training_state` has read from `path`.
-
-    Raises CheckpointError where the state is of another model, text or tokenizer, or contradicts itself.
-    """
-    state = content["training"]
-    check_same_run(run, path, content)
-    load_weights(path, run.model, content["model"])
-    try:
-        load_optimizer(run.optimizer, state["optimizer"])
-        run.scaler.load_state_dict(state["scaler"])
-        run.history = History.from_dict(state["history"])
-        set_random_state(run.device, state["rng"])
-        run.step, run.tokens, run.seconds = int(state["step"]), int(state["tokens"]), float(state["seconds"])
-        run.best_loss = float(state["best_loss"])
-        if run.step < 0 or len(run.history.step_losses) != run.step:
-            raise ValueError(f"{len(run.history.step_losses)} losses of {run.step} steps")
-    except (ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
-        raise CheckpointError(f"'{path}' holds a training state that can't be used ({error}); use another.") from None
-    run.since = (run.tokens, run.seconds)
-    if run.notes is None:
-        run.notes = state.get("notes")
-    run.say(f"Resumed '{path}' at step {run.step} of {run.total_steps}.")
-    before = state["config"]
-    changed = [name for name, value in run.config.to_dict().items() if before.get(name) != value]
-    run.say(*(f"Changed since: {name} was {before.get(name)!r}, is {getattr(run.config, name)!r}." for name in changed))
-
-
-def load_optimizer(optimizer: torch.optim.Optimizer | Together, state: dict[str, Any]) -> None:
-    """Take over the averages; betas, weight_decay and so on are those of this run. ValueError where they don't fit."""
-    options = [{name: value for name, value in g.items() if name != "params"} for g in optimizer.param_groups]
-    optimizer.load_state_dict(state)
-    for group, option in zip(optimizer.param_groups, options, strict=True):
-        group.update(option)
-    for part in getattr(optimizer, "optimizers", (optimizer,)):
-        names = ("average",) if isinstance(part, Muon) else ("exp_avg", "exp_avg_sq")
-        for parameter, averages in part.state.items():
-            for name in names:
-                average = averages[name]
-                if not isinstance(average, torch.Tensor) or average.shape != parameter.shape:
-                    raise ValueError(f"{name} does not fit its parameter")
-
-
-def check_same_run(run: "Run", path: str | Path, content: dict[str, Any]) -> None:
-    """Raise CheckpointError where the model, the text or the tokenizer is not the one that the run began with."""
+def check_same_run(
+    path: str | Path,
+    content: dict[str, Any],
+    config: GPTConfig,
+    batches_per_epoch: int | None,
+    tokenizer: Tokenizer | None,
+) -> None:
+    """Raise CheckpointError if model, text or tokenizer is not the one that the run of this file began with."""
     stored, batches = content["config"], content["training"]["batches_per_epoch"]
     try:
-        same = GPTConfig.from_dict(stored) == run.model.config
+        same = GPTConfig.from_dict(stored) == config
     except (ValueError, TypeError):
         same = False
     if not same:
-        mine = run.model.config.to_dict()
+        mine = config.to_dict()
         differs = next((name for name in mine if stored.get(name) != mine[name]), "its config")
         raise CheckpointError(
             f"'{path}' is of another model (its {differs} is {stored.get(differs)!r}, that of the model to train "
             f"{mine.get(differs)!r}); make the model from the checkpoint, with load_checkpoint."
         )
-    if batches != run.batches_per_epoch:
+    if batches != batches_per_epoch:
         raise CheckpointError(
-            f"'{path}' was trained on {batches} batches an epoch, and this loader has {run.batches_per_epoch}; "
+            f"'{path}' was trained on {batches} batches an epoch, and this loader has {batches_per_epoch}; "
             "resume with the same text, batch_size, stride and context_length."
         )
-    if run.tokenizer is not None and content.get("tokenizer") not in (None, run.tokenizer.to_dict()):
+    if tokenizer is not None and content.get("tokenizer") not in (None, tokenizer.to_dict()):
         raise CheckpointError(f"'{path}' was trained with another tokenizer; resume with the one stored in it.")
+
+
+def backend_of(state: dict[str, Any]) -> Backend:
+    """The kernels that a run began with, since others round differently. ValueError if they make no sense.
+
+    Earlier versions stored fewer choices; what they left open is as in `default_backend()`.
+    """
+    if "backend" in state:
+        return supported(Backend.from_dict(state["backend"]))
+    choices = {"blockwise_attention": bool(state.get("batched_attention"))}
+    if (kernel := state.get("products")) is not None:
+        choices |= {"fp32": kernel, "fp32_transposed": kernel, "small_matmul": 0}
+    return supported(replace(default_backend(), **choices))
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:

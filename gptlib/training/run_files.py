@@ -17,8 +17,13 @@ def run_files(path: str | Path) -> list[Path]:
     TensorBoard's files and the adapter.
     """
     path = Path(path)
-    files = [path, last_path(path), path.with_suffix(".csv"), path.with_suffix(".png")]
+    files = [path, last_path(path), csv_path(path), path.with_suffix(".png")]
     return [*files, board_folder(path), adapter_folder(path)]
+
+
+def csv_path(path: str | Path) -> Path:
+    """The history of the run: a.pth -> a.csv."""
+    return Path(path).with_suffix(".csv")
 
 
 def board_folder(path: str | Path) -> Path:
@@ -31,8 +36,21 @@ def adapter_folder(path: str | Path) -> Path:
     return Path(path).with_suffix(".adapter")
 
 
+def out_beside(resumed: str | Path, out: str | Path | None = None) -> Path:
+    """Where the run that goes on from the .last.pth `resumed` writes its best model, if not to `out`.
+
+    Raises CheckpointError if it would take the place of the file that it goes on from.
+    """
+    out = best_path(resumed) if out is None else Path(out)
+    if out == Path(resumed):
+        raise CheckpointError(f"The best model would take the place of '{resumed}'; give out, a name of its own.")
+    return out
+
+
 def check_room(path: str | Path, model: nn.Module) -> None:
-    """Raise CheckpointError where the folder of `path` can't be written, or its disk can't take a run's files.
+    """Raise CheckpointError if the folder of `path` can't be written, or its disk can't take a run's files.
+
+    ValueError if `path` does not end in .pth.
 
     A run needs room for its best model, and twice for its latest state (weights and AdamW's two averages), since a
     new file is complete before the old one goes.
@@ -40,6 +58,8 @@ def check_room(path: str | Path, model: nn.Module) -> None:
     path = Path(path)
     if path.is_dir():
         raise CheckpointError(f"'{path}' is a folder; give the name of a file, such as '{path / 'gpt.pth'}'.")
+    if path.suffix != ".pth":
+        raise ValueError(f"out='{path}' is no checkpoint's name; give one that ends in .pth.")
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     needed = 7 * weights
     try:

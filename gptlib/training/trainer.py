@@ -1,35 +1,49 @@
-"""The training loop: one `train` for notebooks, command line and tests; from scratch, from given weights, resumed.
+"""The training loop: forward, backward, clip, step, log; and the state that it needs to go on.
 
-A step is a pure function of the state before it, and the state is all in the checkpoint: interrupted and resumed, a
-run ends in the same weights, bit for bit on one CPU, as if it had never stopped.
+A step is a pure function of the state before it, and that state is all in the checkpoint: the model's
+weights and `Trainer.state_dict()`. Interrupted and resumed, a run ends in the same weights, bit for bit
+on one CPU, as if it had never stopped.
 """
 
 import math
 import time
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack, closing
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from tqdm.auto import tqdm
+from torch import Tensor, nn
 
-from gptlib.checkpoints import best_path, last_path, save_checkpoint
-from gptlib.datasets import IGNORE_INDEX, SlidingWindowDataset, batches_from, loader_length, tokens_per_batch
-from gptlib.generation import check_tokenizer, generate_text
+from gptlib.checkpoints import last_path, save_checkpoint
+from gptlib.datasets import (
+    IGNORE_INDEX,
+    SlidingWindowDataset,
+    batches_from,
+    loader_length,
+    tokens_per_batch,
+)
 from gptlib.loss import Batch, batch_loss, evaluate_loss, inputs_and_targets, perplexity
-from gptlib.model import GPTModel
+from gptlib.model import unwrap
 from gptlib.ops.allocator import retain_freed_memory
 from gptlib.ops.backend import Backend, default_backend, use_backend
-from gptlib.ops.devices import autocast, peak_flops, pick_device, pick_precision, synchronize
+from gptlib.ops.devices import (
+    PrecisionChoice,
+    autocast,
+    peak_flops,
+    pick_device,
+    pick_precision,
+    synchronize,
+)
 from gptlib.tokenizers import Tokenizer
+from gptlib.training.activation_checkpointing import activation_checkpointing
 from gptlib.training.config import TrainingConfig
 from gptlib.training.history import History, TensorBoardWriter, one_line
-from gptlib.training.optim import create_optimizer
-from gptlib.training.resume import load_training_state, restore, state_of, stored_backend
-from gptlib.training.run_files import board_folder, check_room, claim
-from gptlib.training.schedule import learning_rate_at
+from gptlib.training.optim import create_optimizer, grad_scaler, load_optimizer_state
+from gptlib.training.reporting import Console, indented, live_sample
+from gptlib.training.resume import backend_of, random_state, set_random_state
+from gptlib.training.run_files import board_folder, csv_path
 from gptlib.utils.errors import CheckpointError
 from gptlib.utils.interrupts import interruptible
 
@@ -38,273 +52,143 @@ class TrainingError(RuntimeError):
     """Training can't go on; the message names the step, the learning rate and the last good checkpoint."""
 
 
-def train(
-    model: GPTModel,
-    train_loader: Iterable[Batch],
-    val_loader: Iterable[Batch] | None = None,
-    config: TrainingConfig | None = None,
-    *,
-    tokenizer: Tokenizer | None = None,
-    out: str | Path | None = None,
-    resume: str | Path | None = None,
-    notes: dict[str, Any] | None = None,
-    on_evaluation: Callable[[History], None] | None = None,
-    verbose: bool = True,
-    backend: Backend | None = None,
-) -> History:
-    """Train the model in place and return the run's history.
-
-    train_loader, val_loader: from `create_dataloader`, or anything that yields (inputs, targets), both int64 (B, T),
-    or dicts as `collate_padded` makes them. tokenizer: for the live samples, and to be stored with the model.
-    out: NAME.pth for the best model by validation loss (the latest, without val_loader); beside it come
-    NAME.last.pth, to resume from, and NAME.csv. Files that an earlier run left there are renamed, not overwritten.
-    resume: a .last.pth; its weights, optimizer, random state and history replace those of `model`, and `out` is by
-    default the file beside it. notes: plain data to keep in that file, such as the name of the text.
-    on_evaluation: called with the history after each evaluation, to draw it, say.
-    backend: the kernels to compute by on a CPU; by default the resumed run's, or those of `default_backend`.
-    verbose: progress bar, losses and samples. Ctrl-C ends the step, saves and returns; a second one stops at once.
-
-    Raises ValueError for options that make no sense, CheckpointError where `resume` does not fit or `out` can't be
-    written, TrainingError where the loss is no longer finite.
-    """
-    config = config or TrainingConfig()
-    state = None if resume is None else load_training_state(resume)
-    if resume is not None and out is None:
-        out = best_path(resume)
-    if resume is not None and Path(out) == Path(resume):
-        raise CheckpointError(f"The best model would take the place of '{resume}'; give out, a name of its own.")
-    if backend is None:
-        backend = default_backend() if state is None else stored_backend(resume, state)
-    run = Run(model, train_loader, val_loader, config, tokenizer, out, state, verbose, backend)
-    run.notes, run.on_evaluation = notes, on_evaluation
-    if state is None:
-        torch.manual_seed(config.seed)
-    else:
-        restore(run, resume, state)
-        run.saved = f"'{resume}' (step {run.step})"
-    if run.out:
-        kept = claim(run.out, resume)
-        run.say(*(f"An earlier run's {run.out.name} is kept as {path.name}." for path in kept[:1]))
-        if resume is not None:
-            run.best_loss = run.best_loss if run.out.exists() else math.inf  # best of what there still is
-            run.save_history()  # a run that was killed may lack its last row there
-    return run.go()
-
-
-class Run:
-    """A run: its state, and its moves: step, evaluate, save."""
+class Trainer:
+    """A run: a model, what it learns from, and how far it has come. Options are those of `train`."""
 
     def __init__(
         self,
-        model: GPTModel,
+        model: nn.Module,
         train_loader: Iterable[Batch],
-        val_loader: Iterable[Batch] | None,
-        config: TrainingConfig,
-        tokenizer: Tokenizer | None,
-        out: str | Path | None,
-        state: dict[str, Any] | None,
-        verbose: bool,
-        backend: Backend,
+        val_loader: Iterable[Batch] | None = None,
+        config: TrainingConfig | None = None,
+        *,
+        tokenizer: Tokenizer | None = None,
+        out: str | Path | None = None,
+        notes: dict[str, Any] | None = None,
+        on_evaluation: Callable[[History], None] | None = None,
+        verbose: bool = True,
+        backend: Backend | None = None,
     ):
-        self.backend = backend
-        self.config, self.tokenizer, self.verbose = config, tokenizer, verbose
-        self.train_loader, self.val_loader = train_loader, val_loader
-        model = getattr(model, "_orig_mod", model)  # of a compiled model, the one it was made from
-        if not any(parameter.requires_grad for parameter in model.parameters()):
-            raise ValueError("The model has no parameter to train: frozen or quantized for inference; load it anew.")
-        if config.patience is not None and val_loader is None:
-            raise ValueError(
-                f"patience={config.patience} counts evaluations of a validation loss; pass val_loader, or leave it out."
-            )
-        self.device = pick_device(config.device)
+        self.model = unwrap(model)
+        self.forward = model  # wrapper and all: it has its part in training, and in nothing else
+        self.config = c = config or TrainingConfig()
+        self.train_loader, self.val_loader, self.tokenizer = train_loader, val_loader, tokenizer
+        self.out, self.notes = None if out is None else Path(out), notes
+        self.on_evaluation, self.console = on_evaluation, Console(verbose)
+        self.given_backend, self.backend = backend, backend or default_backend()
+        self.device = pick_device(c.device)
         self.batches_per_epoch = loader_length(train_loader)
-        self.total_steps = config.total_steps(self.batches_per_epoch)
-        if tokenizer is not None:
-            check_tokenizer(model, tokenizer)
-            if config.sample_prompt is not None:
-                tokenizer.encode(config.sample_prompt)  # a prompt it can't encode is refused now, not at an evaluation
-        self.out = None if out is None else Path(out)
-        if self.out is not None:
-            check_room(self.out, model)
-            if self.out.suffix != ".pth":
-                raise ValueError(f"out='{out}' is no checkpoint's name; give one that ends in .pth.")
+        self.total_steps = c.total_steps(self.batches_per_epoch)
+        self.model.to(self.device)
 
-        self.model = model.to(self.device)
-        tokens = tokens_per_batch(train_loader) or config.batch_size * model.config.context_length
-        about = "" if isinstance(getattr(train_loader, "dataset", None), SlidingWindowDataset) else "about "
-        # A resumed run keeps the precision it began with: measuring again could choose another.
-        precision = config.precision
-        if state is not None and precision == "auto":
-            precision = state["training"]["precision"]
-        choice = pick_precision(precision, self.device, model.config.emb_dim, tokens, backend)
-        self.precision = choice.precision
-        self.peak_flops = peak_flops(self.device, self.precision)
-        self.optimizer = create_optimizer(
-            model, config.learning_rate, config.weight_decay, config.betas, config.optimizer
-        )
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+        width, context_length = self.model.config.emb_dim, self.model.config.context_length
+        tokens = tokens_per_batch(train_loader) or c.batch_size * context_length
+        self.tokens_per_step = tokens * c.gradient_accumulation_steps  # planned, and roughly
+        self.choice = pick_precision(c.precision, self.device, width, tokens, self.backend)
+        self.precision = self.choice.precision
+        self.scaler = grad_scaler(self.device, self.precision)
+        self.optimizer = create_optimizer(self.model, c.learning_rate, c.weight_decay, c.betas, c.optimizer)
         self.step = self.tokens = 0
         self.seconds, self.best_loss = 0.0, math.inf
         self.history = History()
-        self.saved = "none was written"  # the last good checkpoint
-        self.since = (0, 0.0)  # tokens and seconds at the last evaluation
-        self.say(
-            f"{model.parameter_count():,} parameters on {self.device.type} ({choice}); {self.total_steps} steps of "
-            f"{about}{tokens * config.gradient_accumulation_steps:,} tokens."
-        )
+        self.board: TensorBoardWriter | None = None
+        self.last_good = "none was written"  # the last good checkpoint
 
-    def save_history(self) -> None:
-        path = self.out.with_suffix(".csv")
-        try:
-            self.history.save_csv(path)
-        except OSError as error:
-            raise CheckpointError(f"'{path}' could not be written ({error.strerror}); make room for it.") from error
-
-    def say(self, *lines: str) -> None:
-        """Print, without tearing the progress bar apart."""
-        if self.verbose:
-            for line in lines:
-                tqdm.write(line)
-
-    def go(self) -> History:
-        """Train until the last step, or until Ctrl-C."""
-        first = self.step * self.config.gradient_accumulation_steps
-        batches = batches_from(self.train_loader, first, self.config.seed)
-        self.forward = self.compiled() if self.config.compile else self.model
-        self.model.recompute = self.config.recompute
-        self.board = None
-        if self.config.tensorboard:
-            self.board = TensorBoardWriter(board_folder(self.out or Path("runs/gpt.pth")), self.history)
+    def fit(self) -> History:
+        """Train until the last step, or until Ctrl-C, and return the history."""
+        c = self.config
+        batches = batches_from(self.train_loader, self.step * c.gradient_accumulation_steps, c.seed)
+        recomputed = self.model.blocks if c.activation_checkpointing else ()
+        self.console.log(self.summary())
         with (
-            use_backend(self.model, self.backend),
             interruptible() as stop,
             retain_freed_memory() as trim,
-            self.progress() as bar,
+            use_backend(self.model, self.backend),
+            activation_checkpointing(recomputed),
+            self.console.progress(self.total_steps, self.step),
+            ExitStack() as at_the_end,
         ):
+            at_the_end.callback(self.model.eval)
+            if c.tensorboard:
+                folder = board_folder(self.out or Path("runs/gpt.pth"))
+                self.board = TensorBoardWriter(folder, self.history)
+                at_the_end.enter_context(closing(self.board))
+            if c.compile:
+                self.forward = self.compiled()
             if not self.history.rows:
-                self.evaluate_and_save()
+                self.evaluate()
+            elif self.out:  # a killed run may lack its last row there
+                self.history.save_csv(csv_path(self.out))
             self.model.train()
             while not self.is_over() and not stop.is_set():
-                self.timed_step(list(islice(batches, self.config.gradient_accumulation_steps)), bar)
+                self.training_step(list(islice(batches, c.gradient_accumulation_steps)))
                 trim()
-                if self.step % self.config.eval_interval == 0 or self.step == self.total_steps:
-                    self.evaluate_and_save()
-        if not self.is_over():
-            self.end_early()
-        elif self.step < self.total_steps:
-            best = self.history.best
-            self.say(f"No better validation loss since step {best['step']}: ended at step {self.step}.")
-        if self.board:
-            self.board.close()
-        self.model.eval()
+                if self.step % c.eval_interval == 0 or self.step == self.total_steps:
+                    self.evaluate()
+        self.finish()
         return self.history
 
-    def is_over(self) -> bool:
-        """Whether the last step is done, or `patience` evaluations in a row have found no better validation loss."""
-        if self.step >= self.total_steps:
-            return True
-        losses = [row["val_loss"] for row in self.history.rows if row["val_loss"] is not None]
-        patience = self.config.patience
-        return patience is not None and losses != [] and len(losses) - 1 - losses.index(min(losses)) >= patience
+    def training_step(self, batches: list[Batch]) -> None:
+        """One update: forward and backward through each batch, clip, step, log.
 
-    def progress(self) -> tqdm:
-        return tqdm(total=self.total_steps, initial=self.step, unit="step", disable=not self.verbose, smoothing=0.05)
-
-    def timed_step(self, batches: list[Batch], bar: tqdm) -> None:
-        """One step, with its loss and speed in the progress bar."""
-        start = time.perf_counter()
-        loss, tokens = self.training_step(batches)
-        self.seconds += time.perf_counter() - start
-        self.tokens += tokens
-        self.history.step_losses.append(loss)
-        bar.update()
-        if self.verbose:
-            bar.set_postfix_str(f"loss {loss:.3f}, {self.speed():,.0f} tokens/s", refresh=False)
-
-    def training_step(self, batches: list[Batch]) -> tuple[float, int]:
-        """Forward and backward through each batch, then one update; the mean loss and the number of tokens.
-
-        Every target token weighs the same, however they are spread over the batches: the losses are summed and
-        divided by the number of targets in all of them, so that accumulation equals one large batch.
+        Every target token weighs the same, however they are spread over the batches: the losses are
+        summed and divided by the number of targets in all of them, so that accumulation equals one
+        large batch.
         """
-        learning_rate = self.learning_rate()
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+        start = time.perf_counter()
         batches = [inputs_and_targets(batch, self.device) for batch in batches]
         n_targets = sum((targets != IGNORE_INDEX).sum() for _, targets in batches).clamp(min=1)
         total = torch.zeros((), device=self.device)
         for inputs, targets in batches:
             with autocast(self.device, self.precision):
-                loss = batch_loss(self.model, inputs, targets, self.forward) / n_targets
+                loss = batch_loss(self.forward, inputs, targets) / n_targets
             self.scaler.scale(loss).backward()
             total += loss.detach()
-        if not math.isfinite(loss := total.item()):
-            self.optimizer.zero_grad()
-            raise TrainingError(self.not_finite(f"The loss became {loss}"))
+        loss = self.finite("The loss", total)
+
         self.scaler.unscale_(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip or math.inf)
-        # fp16's scaler expects gradients to overflow now and then, and skips such a step.
-        if not self.scaler.is_enabled() and not math.isfinite(norm):
-            self.optimizer.zero_grad()
-            raise TrainingError(self.not_finite(f"The gradient became {norm.item()}"))
+        max_norm = self.config.grad_clip or math.inf
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), max_norm)
+        if not self.scaler.is_enabled():  # fp16's scaler skips a step whose gradients overflow
+            self.finite("The gradient", norm)
+
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
+
         self.step += 1
-        return loss, sum(inputs.numel() for inputs, _ in batches)
+        self.tokens += sum(inputs.numel() for inputs, _ in batches)
+        self.seconds += time.perf_counter() - start
+        self.history.step_losses.append(loss)
+        self.console.advance(loss, self.speed())
 
-    def learning_rate(self) -> float:
-        """That of the coming step."""
-        c = self.config
-        lowest = c.learning_rate / 10 if c.min_learning_rate is None else c.min_learning_rate
-        return learning_rate_at(
-            self.step,
-            schedule=c.lr_schedule,
-            peak=c.learning_rate,
-            lowest=lowest,
-            warmup_steps=c.warmup_steps,
-            decay_steps=c.lr_decay_steps or self.total_steps,
-        )
-
-    def not_finite(self, what: str, step: int = 1) -> str:
-        return (
-            f"{what} at step {self.step + step}, with a learning rate of {self.learning_rate():.3g}; "
-            f"last good checkpoint: {self.saved}. Lower learning_rate or raise warmup_steps, then start again."
-        )
-
-    def speed(self) -> float:
-        """Tokens a second since the last evaluation, evaluations not counted."""
-        tokens, seconds = self.since
-        return (self.tokens - tokens) / max(self.seconds - seconds, 1e-9)
-
-    def evaluate_and_save(self) -> None:
-        """Measure both losses, print them with a sample, add a row to the history, write the checkpoints."""
+    def evaluate(self) -> None:
+        """Measure both losses, log them with a sample as a row of the history, save."""
         synchronize(self.device)
-        n = self.config.eval_batches
-        train_loss = evaluate_loss(self.model, self.train_loader, n, precision=self.precision)
-        val_loss = None
-        if self.val_loader is not None:
-            val_loss = evaluate_loss(self.model, self.val_loader, n, precision=self.precision)
-        for loss in (train_loss, val_loss):
-            if loss is not None and not math.isfinite(loss):
-                raise TrainingError(self.not_finite(f"The loss became {loss}", 0))
-        speed = self.speed() if self.step else None
+        train_loss, val_loss = self.loss_of(self.train_loader), self.loss_of(self.val_loader)
+        speed = self.speed() if self.history.rows else None
+        peak = peak_flops(self.device, self.precision)
+        n, taken = self.batches_per_epoch, self.step * self.config.gradient_accumulation_steps
         row = {
             "step": self.step,
-            "epoch": self.epoch(),
+            "epoch": taken / n if n else None,
             "tokens": self.tokens,
             "learning_rate": self.learning_rate(),
             "train_loss": train_loss,
             "val_loss": val_loss,
             "perplexity": perplexity(train_loss if val_loss is None else val_loss),
             "tokens_per_second": speed,
-            "mfu": speed * self.model.flops_per_token() / self.peak_flops if speed and self.peak_flops else None,
+            "mfu": speed * self.model.flops_per_token() / peak if speed and peak else None,
             "seconds": self.seconds,
         }
         self.history.rows.append(row)
-        self.since = (self.tokens, self.seconds)
-        self.say(one_line(row))
-        self.sample()
+        self.console.log(one_line(row))
+        if self.tokenizer is not None and self.config.sample_prompt is not None:
+            text = live_sample(self.model, self.tokenizer, self.config)
+            self.history.samples.append((self.step, text))
+            self.console.log(*indented(text))
         if self.board:
             self.board.add(row)
         if self.out:
@@ -312,55 +196,145 @@ class Run:
         if self.on_evaluation:
             self.on_evaluation(self.history)
 
-    def epoch(self) -> float | None:
-        n = self.batches_per_epoch
-        return self.step * self.config.gradient_accumulation_steps / n if n else None
-
-    def sample(self) -> None:
-        """A live sample into the history, and onto the screen."""
-        c = self.config
-        if self.tokenizer is None or c.sample_prompt is None:
-            return
-        room = self.model.config.context_length - len(self.tokenizer.encode(c.sample_prompt))
-        n = min(c.sample_tokens, max(room, 1))  # beyond its context the model would need a warning
-        text = generate_text(self.model, self.tokenizer, c.sample_prompt, n, temperature=0.8, top_k=50, seed=c.seed)
-        self.history.samples.append((self.step, text))
-        self.say(*(f"  | {line}" for line in text.splitlines() if line.strip()))
-
     def save(self, val_loss: float | None, recorded: bool = True) -> None:
-        """The best model, where this is it, then the latest state and the history."""
-        better = val_loss is None or val_loss < self.best_loss
-        if better:
+        """The model, if it is the best, then the latest state and the history."""
+        if not self.out.exists():
+            self.best_loss = math.inf  # the best of what there still is
+        if val_loss is None or val_loss < self.best_loss:
             save_checkpoint(self.out, self.model, self.tokenizer)
             if val_loss is not None and recorded:
                 self.best_loss = val_loss
-        save_checkpoint(last_path(self.out), self.model, self.tokenizer, state_of(self))
-        self.saved = f"'{last_path(self.out)}' (step {self.step})"
-        self.save_history()
+        last = last_path(self.out)
+        save_checkpoint(last, self.model, self.tokenizer, self.state_dict())
+        self.last_good = f"'{last}' (step {self.step})"
+        self.history.save_csv(csv_path(self.out))
 
-    def end_early(self) -> None:
-        """After Ctrl-C: keep what there is. The history gets no row, so that a resumed run has each once."""
+    def finish(self) -> None:
+        """Say why the run ended before its last step, if it did; after Ctrl-C, save what there is.
+
+        The history gets no row then, so that a resumed run has each once.
+        """
+        at = f"at step {self.step} of {self.total_steps}"
+        if self.is_over():
+            if self.step < self.total_steps:
+                best = self.history.best["step"]
+                self.console.log(f"No better validation loss since step {best}: ended {at}.")
+            return
         self.history.interrupted = True
         if self.out is None:
-            self.say(f"Stopped at step {self.step} of {self.total_steps}; nothing was written, as no file was named.")
+            self.console.log(f"Stopped {at}; nothing was written, as no file was named.")
             return
         if not all(parameter.isfinite().all() for parameter in self.model.parameters()):
-            raise TrainingError(self.not_finite("A weight became inf or nan", 0))
-        val_loss = None
-        if self.val_loader is not None:
-            val_loss = evaluate_loss(self.model, self.val_loader, self.config.eval_batches, precision=self.precision)
-        self.save(val_loss, recorded=False)
-        self.say(f"Stopped at step {self.step} of {self.total_steps}; resume with '{last_path(self.out)}'.")
+            raise TrainingError(self.trouble("A weight became inf or nan", self.step))
+        self.save(self.loss_of(self.val_loader), recorded=False)
+        self.console.log(f"Stopped {at}; resume with '{last_path(self.out)}'.")
 
-    def compiled(self) -> Callable[[Tensor], Tensor]:
-        """The model compiled, tried on one batch; or the plain one, with a message, where that fails."""
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next step depends on, beside the model's weights, as tensors and plain data.
+
+        The order of the data follows from the step.
+        """
+        return {
+            "config": self.config.to_dict(),
+            "step": self.step,
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+            "best_loss": self.best_loss,
+            "batches_per_epoch": self.batches_per_epoch,
+            "precision": self.precision,
+            "backend": self.backend.to_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "rng": random_state(self.device),
+            "history": self.history.to_dict(),
+            "notes": self.notes,
+        }
+
+    def load_state_dict(self, state: dict[str, Any], source: str | Path = "the state") -> None:
+        """Go on from a `state_dict()`; the model's weights are loaded apart. source: its file.
+
+        Options are those of this run, and what has changed is said. Raises CheckpointError if the
+        state contradicts itself or the model.
+        """
+        if self.config.precision == "auto":
+            self.choice = PrecisionChoice(state["precision"], "as the run began")
+            self.precision = self.choice.precision
+            self.scaler = grad_scaler(self.device, self.precision)
         try:
-            forward = torch.compile(self.model)
+            self.backend = self.given_backend or backend_of(state)
+            load_optimizer_state(self.optimizer, state["optimizer"])
+            self.scaler.load_state_dict(state["scaler"])
+            self.history = History.from_dict(state["history"])
+            set_random_state(self.device, state["rng"])
+            self.step, self.tokens = int(state["step"]), int(state["tokens"])
+            self.seconds, self.best_loss = float(state["seconds"]), float(state["best_loss"])
+            if self.step < 0 or len(self.history.step_losses) != self.step:
+                raise ValueError(f"{len(self.history.step_losses)} losses of {self.step} steps")
+        except (ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
+            raise CheckpointError(
+                f"'{source}' holds a training state that can't be used ({error}); use another."
+            ) from None
+        self.notes = state.get("notes") if self.notes is None else self.notes
+        self.last_good = f"'{source}' (step {self.step})"
+        self.console.log(f"Resumed '{source}' at step {self.step} of {self.total_steps}.")
+        self.console.log(*self.config.changes_since(state["config"]))
+
+    def is_over(self) -> bool:
+        """Whether the last step is done, or `patience` evaluations have found no better model."""
+        patience = self.config.patience
+        gave_up = patience is not None and self.history.evaluations_since_best >= patience
+        return self.step >= self.total_steps or gave_up
+
+    def learning_rate(self) -> float:
+        """That of the coming step."""
+        return self.config.learning_rate_at(self.step, self.total_steps)
+
+    def loss_of(self, loader: Iterable[Batch] | None) -> float | None:
+        """The loss of the model on some batches of a loader, the same at each call; None without one."""
+        if loader is None:
+            return None
+        loss = evaluate_loss(self.model, loader, self.config.eval_batches, precision=self.precision)
+        return self.finite("The loss", loss, self.step)
+
+    def speed(self) -> float:
+        """Tokens a second since the last evaluation, evaluations not counted."""
+        last = self.history.rows[-1]
+        return (self.tokens - last["tokens"]) / max(self.seconds - last["seconds"], 1e-9)
+
+    def finite(self, what: str, value: float | Tensor, step: int | None = None) -> float:
+        """The value as a number. Raises TrainingError if it isn't one; the gradients are dropped."""
+        value = float(value)
+        if not math.isfinite(value):
+            self.optimizer.zero_grad()
+            raise TrainingError(self.trouble(f"{what} became {value}", step))
+        return value
+
+    def trouble(self, what: str, step: int | None = None) -> str:
+        """A message on what went wrong at a step, by default the coming one."""
+        return (
+            f"{what} at step {self.step + 1 if step is None else step}, with a learning rate of "
+            f"{self.learning_rate():.3g}; last good checkpoint: {self.last_good}. Lower "
+            "learning_rate or raise warmup_steps, then start again."
+        )
+
+    def summary(self) -> str:
+        """What will be trained, in a line."""
+        ours = isinstance(getattr(self.train_loader, "dataset", None), SlidingWindowDataset)
+        return (
+            f"{self.model.parameter_count():,} parameters on {self.device.type} ({self.choice}); "
+            f"{self.total_steps} steps of {'' if ours else 'about '}{self.tokens_per_step:,} tokens."
+        )
+
+    def compiled(self) -> Callable[..., Tensor]:
+        """The model compiled, tried on one batch; or as it was, with a message, if that fails."""
+        try:
+            forward = torch.compile(self.forward)
             with torch.random.fork_rng(), autocast(self.device, self.precision):
-                inputs, targets = inputs_and_targets(next(iter(self.train_loader)), self.device)
-                batch_loss(self.model, inputs, targets, forward).backward()
+                batch = next(iter(self.train_loader))
+                batch_loss(forward, *inputs_and_targets(batch, self.device)).backward()
         except Exception as error:  # whatever a missing or broken compiler raises
-            self.say(f"torch.compile does not work here ({type(error).__name__}); training goes on without it.")
-            forward = self.model
+            name = type(error).__name__
+            self.console.log(f"torch.compile does not work here ({name}); training goes on without.")
+            forward = self.forward
         self.optimizer.zero_grad()
         return forward

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from gptlib.model import GPTModel
+from gptlib.model import GPTModel, unwrap
 from gptlib.model.lora import adapters_of, merged_copy
 from gptlib.tokenizers import Tokenizer
 from gptlib.tokenizers.load import TOKENIZER_FILE
@@ -56,7 +56,7 @@ def export_to_huggingface(
         loaded = load_model(source)
         facts = facts if facts is not None else known_of(source, loaded.model)
         source, tokenizer = loaded.model, tokenizer or loaded.tokenizer
-    model = getattr(source, "_orig_mod", source)
+    model = unwrap(source)
     try:
         with write_folder_atomically(folder, on_waiting=lambda: _say_who_is_first(folder)) as temporary:
             _write_all(temporary, folder, model, tokenizer, facts or {})

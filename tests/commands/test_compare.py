@@ -252,13 +252,13 @@ def killable_comparison(connection, texts, path):
     """The comparison, with a message before each step of training; the other end decides how long it lives."""
     import gptlib.training.trainer as training
 
-    step = training.Run.training_step
+    step = training.Trainer.training_step
 
     def reporting_step(run, batches):
         connection.send(run.step)
         return step(run, batches)
 
-    training.Run.training_step = reporting_step
+    training.Trainer.training_step = reporting_step
     with exactly_repeatable():
         compare_tokenizers(texts, TINY, tokenizers=SMALL, path=path, verbose=False)
 

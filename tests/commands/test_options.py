@@ -17,7 +17,7 @@ TRAINING = """
     --training.epochs=3 --training.max_steps=3 --training.batch_size=3 --training.gradient_accumulation_steps=3
     --training.learning_rate=0.3 --training.min_learning_rate=1e-5 --training.warmup_steps=3 --training.lr_decay_steps=3
     --training.lr_schedule=linear --training.optimizer=muon --training.weight_decay=0.3 --training.betas=[0.3,0.3]
-    --training.grad_clip=3 --training.precision=fp16 --training.compile=true --training.recompute=true
+    --training.grad_clip=3 --training.precision=fp16 --training.compile=true --training.activation_checkpointing=true
     --training.eval_interval=3 --training.eval_batches=3 --training.patience=3 --training.sample_prompt=x
     --training.sample_tokens=3 --training.tensorboard=true --training.seed=3 --training.device=x
 """

@@ -127,7 +127,9 @@ def test_how_a_begins(make_model):
     assert all(torch.equal(one[name], another[name]) for name in one)
 
 
-@pytest.mark.parametrize("options", [{}, {"recompute": True}, {"optimizer": "muon"}, {"precision": "bf16"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"activation_checkpointing": True}, {"optimizer": "muon"}, {"precision": "bf16"}]
+)
 def test_train_moves_the_adapter_alone(options):
     model = add_lora(tiny_model(drop_rate=0.1), LoRAConfig(rank=2, dropout=0.1))
     before = weights(model)

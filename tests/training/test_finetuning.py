@@ -136,7 +136,7 @@ def test_nothing_to_learn_from_is_refused():
 def test_what_does_not_fit_is_said(capsys):
     long = Instruction("First?", "cat", "fox " * 40)
     finetune(small_model(), TOKENIZER, [*TRAINING, long], (), config(max_steps=1, batch_size=4))
-    assert f"1 of {len(TRAINING) + 1} entries left out" in capsys.readouterr().out
+    assert f"1 of {len(TRAINING) + 1} entries skipped" in capsys.readouterr().out
 
 
 def test_fewer_entries_than_a_batch_are_one_batch():

@@ -111,14 +111,14 @@ def run_in_a_terminal(connection, folder, num_workers):
     torch.set_num_threads(1)
     cfg = config(max_steps=2000, eval_interval=500, eval_batches=1, lr_decay_steps=40)
     loader = train_loader(windows=200, num_workers=num_workers)
-    step = gptlib.training.trainer.Run.training_step
+    step = gptlib.training.trainer.Trainer.training_step
 
     def reporting_step(run, batches):
         if run.step == 12:
             connection.send("training")
         return step(run, batches)
 
-    gptlib.training.trainer.Run.training_step = reporting_step
+    gptlib.training.trainer.Trainer.training_step = reporting_step
     history = quietly(tiny_model(drop_rate=0.2), loader, None, cfg, out=Path(folder) / "gpt.pth")
     connection.send((history.interrupted, len(history.step_losses)))
 

@@ -208,7 +208,7 @@ def test_a_history_that_cannot_be_written_is_a_checkpoint_error_too(tmp_path):
 
 @pytest.mark.parametrize("trouble", ["a file for a folder", "a folder for the file", "no room"])
 def test_a_place_that_cannot_take_the_files_is_told_before_training(tmp_path, monkeypatch, trouble):
-    monkeypatch.setattr(gptlib.training.trainer.Run, "training_step", never)
+    monkeypatch.setattr(gptlib.training.trainer.Trainer, "training_step", never)
     out = tmp_path / "gpt.pth"
     if trouble == "a file for a folder":
         (tmp_path / "taken").write_text("x")

@@ -125,7 +125,7 @@ def test_a_state_that_makes_no_sense_is_refused_before_the_first_step(tmp_path, 
     change(content)
     torch.save(content, path)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    monkeypatch.setattr(gptlib.training.trainer.Run, "training_step", never)
+    monkeypatch.setattr(gptlib.training.trainer.Trainer, "training_step", never)
     with pytest.raises(CheckpointError) as error:
         quietly(tiny_model(), tokenizer=CHARACTERS, resume=path)
     assert_helpful(error, path)
@@ -213,7 +213,7 @@ BAD_CALLS = {
 @pytest.mark.parametrize("case", BAD_CALLS.values(), ids=BAD_CALLS)
 def test_a_call_that_cannot_work_is_refused_before_the_first_step(tmp_path, monkeypatch, case):
     what, *fragments = case
-    monkeypatch.setattr(gptlib.training.trainer.Run, "training_step", never)
+    monkeypatch.setattr(gptlib.training.trainer.Trainer, "training_step", never)
     what = dict(what)
     with pytest.raises(ValueError, match=r".") as error:
         quietly(tiny_model(), what.pop("loader", None), what.pop("val", None), what.pop("cfg", None), **what)

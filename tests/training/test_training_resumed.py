@@ -29,7 +29,7 @@ from training_helpers import (
 
 from gptlib.checkpoints import CheckpointError, last_path, load_checkpoint
 from gptlib.evaluation import evaluate_loss
-from gptlib.training import train
+from gptlib.training import Trainer, TrainingConfig, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -214,3 +214,57 @@ def test_a_name_without_pth_gives_a_run_that_can_be_resumed_or_is_refused(tmp_pa
     state = next(path for path in tmp_path.iterdir() if ".last" in path.name)
     quietly(tiny_model(), resume=state)
     assert files_in(tmp_path) == files
+
+
+# The state.
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_state_of_an_earlier_version_is_understood(tmp_path, capsys, optimizer):
+    """As commit 9afe37b wrote it, with other names for what there still is."""
+    whole, half, resumed = (tiny_model(seed, drop_rate=0.2) for seed in (0, 0, 9))
+    cfg = config(optimizer=optimizer, activation_checkpointing=True)
+    quietly(whole, cfg=cfg)
+    At(half, 3, interrupt)
+    quietly(half, cfg=cfg, out=tmp_path / "gpt.pth")
+    path = tmp_path / "gpt.last.pth"
+    content = torch.load(path, weights_only=True)
+    state = content["training"]
+    options = {name: value for name, value in state["config"].items() if name != "activation_checkpointing"}
+    averages = state["optimizer"]
+    if optimizer == "muon":
+        averages = {"together": averages["combined"]}
+    keys = ("step", "tokens", "seconds", "best_loss", "batches_per_epoch", "precision", "scaler", "rng", "history")
+    content["training"] = {key: state[key] for key in keys} | {
+        "config": options | {"recompute": True},
+        "products": "plain",
+        "batched_attention": None,
+        "optimizer": averages,
+        "notes": None,
+    }
+    torch.save(content, path)
+    train(resumed, train_loader(), None, cfg, resume=path)
+    assert "Changed" not in capsys.readouterr().out
+    assert identical(weights(resumed), weights(whole))
+
+
+def test_the_state_of_a_trainer_taken_over_by_another_is_the_same_run():
+    """`state_dict` is all that a run is, but for the weights."""
+    models = [tiny_model(seed, drop_rate=0.2) for seed in (0, 0, 9)]
+    whole, half = (Trainer(model, train_loader(), None, config(), verbose=False) for model in models[:2])
+    torch.manual_seed(0)
+    done = whole.fit()
+    torch.manual_seed(0)
+    At(models[1], 3, interrupt)
+    half.fit()
+    state, of_model = half.state_dict(), weights(models[1])
+    torch.manual_seed(123)
+    models[2].load_state_dict(of_model)
+    other = Trainer(models[2], train_loader(), None, config(), verbose=False)
+    other.load_state_dict(state)
+    assert other.fit().step_losses == done.step_losses
+    assert identical(weights(models[2]), weights(models[0]))
+
+
+def test_options_are_understood_by_the_names_that_they_had():
+    assert TrainingConfig.from_dict({"recompute": True}) == TrainingConfig(activation_checkpointing=True)
