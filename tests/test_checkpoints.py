@@ -3,6 +3,8 @@
 import os
 import pickle
 import zipfile
+from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 import pytest
 import torch
@@ -22,6 +24,7 @@ from training_helpers import (
 
 from gptlib.checkpoints import CheckpointError, best_path, find_checkpoint, last_path, load_checkpoint, save_checkpoint
 from gptlib.generation import generate_text
+from gptlib.model.architectures import ARCHITECTURES
 from gptlib.tokenizers import BPETokenizer, CharTokenizer, GPT2Tokenizer, SentencePieceTokenizer, WordTokenizer
 from gptlib.training.optim import create_optimizer
 from gptlib.training.resume import load_training_state
@@ -352,6 +355,50 @@ def test_a_run_of_an_unknown_architecture_is_not_resumed(tmp_path):
     with pytest.raises(CheckpointError) as error:
         load_training_state(path)
     assert_helpful(error, path, "'llama'", "'gpt2'")
+
+
+@dataclass(frozen=True)
+class ToyConfig:
+    """The shape of another architecture."""
+
+    vocab_size: int = 23
+    n_layers: int = 3
+    architecture: ClassVar[str] = "toy"
+
+    @classmethod
+    def from_dict(cls, config):
+        return cls(**config)
+
+    def to_dict(self):
+        return asdict(self)
+
+
+class ToyModel(torch.nn.Module):
+    """A block has one tensor, of a shape that no GPT-2 has."""
+
+    config_class = ToyConfig
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.blocks = torch.nn.ModuleList(torch.nn.Conv2d(2, 3, 4, bias=False) for _ in range(config.n_layers))
+        self.table = torch.nn.Embedding(config.vocab_size, 2)
+
+    def tie_weights(self):
+        pass
+
+
+def test_another_architecture_may_have_other_blocks(tmp_path, monkeypatch):
+    monkeypatch.setitem(ARCHITECTURES, "toy", ToyModel)
+    path, model = tmp_path / "toy.pth", ToyModel(ToyConfig())
+    save_checkpoint(path, model)
+    back = load_checkpoint(path).model
+    assert isinstance(back, ToyModel)
+    assert identical(weights(back), weights(model))
+    content = torch.load(path, weights_only=True)
+    del content["model"]["blocks.1.weight"]
+    torch.save(content, path)
+    assert_refused(path, "2 blocks", "3 blocks")
 
 
 def test_names_without_tensors_make_no_model(tmp_path, monkeypatch):

@@ -38,9 +38,9 @@ class Conversation:
         self.history: list[Turn] = []
 
     def answer(self, said: str) -> Iterator[str]:
-        """Yield the answer piece by piece. It is remembered, also where the reader stops in the middle.
+        """Yield the answer piece by piece. It is remembered, also if the reader stops in the middle.
 
-        Raises ValueError where what was said does not leave room for an answer.
+        Raises ValueError if what was said does not leave room for an answer.
         """
         prompt, room = self.prompt(said)
         whole = ""

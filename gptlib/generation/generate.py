@@ -108,7 +108,7 @@ def generate(
 
     temperature=0 is greedy. A row that has produced eos_id is filled up with it, and when all have, generation ends.
     Past context_length, the last context_length tokens are seen. The same seed gives the same tokens. The other
-    options are those of `generate_tokens`. Raises ValueError, naming the parameter, where one makes no sense.
+    options are those of `generate_tokens`. Raises ValueError, naming the parameter, if one makes no sense.
     """
     options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "eos_id": eos_id, "seed": seed}
     options |= {"pad_lengths": pad_lengths, "use_cache": use_cache, "vocab_size": vocab_size}
@@ -120,7 +120,7 @@ def generate(
 def encode_prompts(tokenizer: Tokenizer, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
     """Prompts of any lengths -> ids (batch, n), padded on the left, and pad_lengths (batch,).
 
-    On the left, because a row is continued at its right end. An empty prompt becomes the end-of-text token, behind
+    On the left, because a row is continued at its right end. An empty prompt becomes the end-of-text token, after
     which a new text begins; a tokenizer that has none refuses it with ValueError.
     """
     rows = []
@@ -147,7 +147,7 @@ def generate_text(
 
     num_samples: that many continuations of each prompt (-> list, those of a prompt side by side). A text ends before
     its end-of-text token. The options are those of `generate`: temperature, top_k, top_p, seed, use_cache, eos_id
-    (by default the tokenizer's). Raises ValueError where an option makes no sense or the tokenizer is not the model's.
+    (by default the tokenizer's). Raises ValueError if an option makes no sense or the tokenizer is not the model's.
     """
     check_tokenizer(model, tokenizer)
     prompts = [prompt] if isinstance(prompt, str) else list(prompt)
@@ -170,7 +170,7 @@ def stream(model: GPTModel, tokenizer: Tokenizer, prompt: str, max_new_tokens: i
     """Yield the continuation of one prompt piece by piece, as soon as its characters are whole.
 
     A token may end in the middle of a character (of an emoji, say); such bytes wait for the rest. The pieces put
-    together are what `generate_text` with the same options returns behind the prompt.
+    together are what `generate_text` with the same options returns after the prompt.
     """
     check_tokenizer(model, tokenizer)
     if not isinstance(prompt, str):
@@ -188,7 +188,7 @@ def stream(model: GPTModel, tokenizer: Tokenizer, prompt: str, max_new_tokens: i
 
 
 def check_tokenizer(model: GPTModel, tokenizer: Tokenizer) -> None:
-    """Raise ValueError where the tokenizer can't be the one that the model was trained with."""
+    """Raise ValueError if the tokenizer can't be the one that the model was trained with."""
     if tokenizer.vocab_size > model.config.vocab_size:
         raise ValueError(
             f"The tokenizer has {tokenizer.vocab_size} tokens and the model knows {model.config.vocab_size}; "

@@ -93,7 +93,7 @@ class MultiHeadAttention(nn.Module):
     attention weights. qkv_bias: whether the query, key and value projections have a bias; GPT-2's do.
 
     `c_attn` makes queries, keys and values in one matrix product, `c_proj` mixes the heads' results; both names are
-    GPT-2's own. Raises ValueError where n_heads does not divide emb_dim.
+    GPT-2's own. Raises ValueError if n_heads does not divide emb_dim.
     """
 
     backend: Backend | None = None
@@ -136,7 +136,7 @@ class MultiHeadAttention(nn.Module):
 
         S = k.shape[2]
         is_causal = mask is None and T == S and T > 1
-        if mask is None and 1 < T < S:  # a chunk of new positions behind cached ones
+        if mask is None and 1 < T < S:  # a chunk of new positions after cached ones
             mask = attention_mask(T, S, device=x.device)
         dropout = self.drop_rate if self.training else 0.0
         weights = None

@@ -53,7 +53,7 @@ class FeedForward(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Attention, then feed-forward, each behind a LayerNorm and added to what came in (pre-LayerNorm, as GPT-2)."""
+    """Attention, then feed-forward, each after a LayerNorm and added to what came in (pre-LayerNorm, as GPT-2)."""
 
     def __init__(self, config: GPTConfig):
         super().__init__()
@@ -116,7 +116,7 @@ class GPTModel(nn.Module):
                 nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * config.n_layers))
 
     def tie_weights(self) -> None:
-        """Make head and token embedding one parameter again, where the config says so (after loading, say)."""
+        """Make head and token embedding one parameter again, if the config says so (after loading, say)."""
         if self.config.weight_tying:
             self.output_head.weight = self.token_embedding.weight
 

@@ -42,7 +42,7 @@ _HEAD = "output_head"
 def add_lora(model: GPTModel, config: LoRAConfig | None = None, name: str = "default") -> GPTModel:
     """Give the model a new adapter, in place, and make it the active one, alone to be trained; the same model.
 
-    Its A is drawn from PyTorch's global random state. Raises ValueError where the model has an adapter of this name,
+    Its A is drawn from PyTorch's global random state. Raises ValueError if the model has an adapter of this name,
     an adapter is merged, and what `check_fits` raises.
     """
     config = config or LoRAConfig()
@@ -65,7 +65,7 @@ def add_lora(model: GPTModel, config: LoRAConfig | None = None, name: str = "def
 def remove_lora(model: GPTModel, name: str) -> None:
     """Forget an adapter. If it was the active one, the base alone is left; without the last one, a plain model.
 
-    Raises ValueError where there is none of this name, or an adapter is merged.
+    Raises ValueError if there is none of this name, or an adapter is merged.
     """
     _check_there(model, name)
     _refuse_merged(model)
@@ -81,7 +81,7 @@ def remove_lora(model: GPTModel, name: str) -> None:
 def switch(model: GPTModel, name: str | None) -> None:
     """Make this adapter the active one, alone to be trained, or with None the base, of which nothing is trained.
 
-    A model without adapters is trained whole. Raises ValueError where there is no such adapter, or one is merged.
+    A model without adapters is trained whole. Raises ValueError if there is no such adapter, or one is merged.
     """
     if name is not None:
         _check_there(model, name)
@@ -97,7 +97,7 @@ def switch(model: GPTModel, name: str | None) -> None:
 def merge(model: GPTModel) -> None:
     """Add the active adapter to the base's weights, in place: the same outputs at the base's speed, nothing to train.
 
-    A merged model stays as it is. Raises ValueError where no adapter is active, or the model is quantized.
+    A merged model stays as it is. Raises ValueError if no adapter is active, or the model is quantized.
     """
     if active_adapter(model) is None:
         raise ValueError("The model has no active adapter to merge; use switch(model, name), or add_lora first.")
@@ -111,7 +111,7 @@ def merge(model: GPTModel) -> None:
 def unmerge(model: GPTModel) -> None:
     """Take the merged adapter out of the base's weights again, in place, up to rounding; it can be trained then.
 
-    A model that is not merged stays as it is. Raises ValueError where the model is quantized.
+    A model that is not merged stays as it is. Raises ValueError if the model is quantized.
     """
     _refuse_quantized(model)
     if is_merged(model):
@@ -123,7 +123,7 @@ def unmerge(model: GPTModel) -> None:
 def merged_copy(model: GPTModel) -> GPTModel:
     """A plain GPTModel that computes the same, to save, export or quantize; the model itself is left as it is.
 
-    Raises ValueError where the model is quantized already.
+    Raises ValueError if the model is quantized already.
     """
     _refuse_quantized(model)
     plain = {id(layer): layer.as_linear() for _, layer in lora_layers(model)}
@@ -136,7 +136,7 @@ def adapters_of(model: nn.Module) -> dict[str, LoRAConfig]:
 
 
 def active_adapter(model: nn.Module) -> str | None:
-    """The name of the active adapter; None where the base computes alone."""
+    """The name of the active adapter; None if the base computes alone."""
     return next((layer.active for _, layer in lora_layers(model) if layer.active is not None), None)
 
 
@@ -158,7 +158,7 @@ def adapter_parameters(model: nn.Module) -> set[str]:
 
 
 def lora_state(model: nn.Module) -> dict[str, Any] | None:
-    """All about the model's adapters but their tensors, as plain data, for a checkpoint; None where it has none."""
+    """All about the model's adapters but their tensors, as plain data, for a checkpoint; None if it has none."""
     configs = {name: config.to_dict() for name, config in adapters_of(model).items()}
     return {"adapters": configs, "active": active_adapter(model), "merged": is_merged(model)} if configs else None
 
@@ -166,7 +166,7 @@ def lora_state(model: nn.Module) -> dict[str, Any] | None:
 def rebuild_lora(model: GPTModel, state: Mapping[str, Any]) -> None:
     """Give a plain model the adapters that `lora_state` tells of, their tensors still to be loaded.
 
-    Raises ValueError, KeyError, TypeError or AttributeError where the state makes no sense.
+    Raises ValueError, KeyError, TypeError or AttributeError if the state makes no sense.
     """
     for name, config in state["adapters"].items():
         add_lora(model, LoRAConfig.from_dict(config), name)
@@ -190,7 +190,7 @@ def linear_layers(model: GPTModel) -> dict[str, Linear]:
 
 
 def check_fits(model: GPTModel, config: LoRAConfig) -> None:
-    """Raise ValueError where such an adapter makes no sense for the model.
+    """Raise ValueError if such an adapter makes no sense for the model.
 
     Each of target_modules has to be a linear layer of the blocks, and not the head, whose weight may be the token
     embedding's; the rank must not be above the width of all of them; and a quantized model takes no new adapter.

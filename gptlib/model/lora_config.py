@@ -42,7 +42,7 @@ class LoRAConfig:
 
     @classmethod
     def from_dict(cls, config: Mapping) -> "LoRAConfig":
-        """A config from a plain dict with these keys. Raises ValueError where it is none, or has other keys."""
+        """A config from a plain dict with these keys. Raises ValueError if it is none, or has other keys."""
         known = [field.name for field in fields(cls)]
         if not isinstance(config, Mapping) or (unknown := sorted(set(map(str, config)) - set(known))):
             what = f"unknown key {unknown[0]!r}" if isinstance(config, Mapping) else f"{config!r}"

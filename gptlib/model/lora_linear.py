@@ -18,7 +18,7 @@ from gptlib.ops.linear import Linear, linear
 class Adapter(nn.Module):
     """The update of one layer, x (..., K) -> (alpha / rank) x A^T B^T (..., N).
 
-    A starts as `nn.Linear` does, B as zeros. Both are in float32 where the layer has 16 bits, too few for small steps.
+    A starts as `nn.Linear` does, B as zeros. Both are in float32 if the layer has 16 bits, too few for small steps.
     """
 
     backend: Backend | None = None

@@ -56,8 +56,8 @@ def save_adapter(model: GPTModel, folder: str | Path, name: str | None = None, *
     transformers: for GPT2LMHeadModel's names instead of ours. An adapter of the same configuration in the folder is
     replaced, by a single renaming: whoever is killed leaves the old one or the new one.
 
-    Raises ValueError where there is no such adapter, it has layers that transformers has not, or the folder holds an
-    adapter of another configuration; CheckpointError where it can't be written.
+    Raises ValueError if there is no such adapter, it has layers that transformers has not, or the folder holds an
+    adapter of another configuration; CheckpointError if it can't be written.
     """
     folder = Path(folder)
     name = name if name is not None else active_adapter(model)
@@ -84,8 +84,8 @@ def save_adapter(model: GPTModel, folder: str | Path, name: str | None = None, *
 def load_adapter(model: GPTModel, folder: str | Path, name: str = "default") -> LoRAConfig:
     """Give the model the adapter of a folder, under this name, and make it the active one; its configuration.
 
-    Everything is checked before the model is touched. Raises FileNotFoundError where no adapter is there,
-    CheckpointError where it is damaged, of another model or of a kind that ours is not, and what `add_lora` raises.
+    Everything is checked before the model is touched. Raises FileNotFoundError if no adapter is there,
+    CheckpointError if it is damaged, of another model or of a kind that ours is not, and what `add_lora` raises.
     """
     folder = Path(folder)
     config, transformers = read_config(folder)
@@ -106,7 +106,7 @@ def load_adapter(model: GPTModel, folder: str | Path, name: str = "default") -> 
 def read_config(folder: str | Path) -> tuple[LoRAConfig, bool]:
     """What a folder's adapter_config.json says, and whether the adapter is for transformers' GPT2LMHeadModel.
 
-    Raises FileNotFoundError where there is none, CheckpointError where it is not a plain LoRA adapter's.
+    Raises FileNotFoundError if there is none, CheckpointError if it is not a plain LoRA adapter's.
     """
     path = Path(folder) / CONFIG
     if not path.is_file():
@@ -157,7 +157,7 @@ def _sorted(config: LoRAConfig) -> LoRAConfig:
 def _holds_same_kind(folder: Path, config: LoRAConfig, transformers: bool) -> bool:
     """Whether the folder has an adapter of this configuration, of which the tensors alone have to be replaced.
 
-    Raises ValueError where it has another one, since two files can't be replaced at once.
+    Raises ValueError if it has another one, since two files can't be replaced at once.
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"'{folder}' is a file; give the name of a folder.")

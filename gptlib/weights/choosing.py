@@ -53,7 +53,7 @@ class Chosen:
 def choose(
     selection: str, source: str, *, dtype: torch.dtype | str | None = None, device: torch.device | str = "auto"
 ) -> Chosen:
-    """The chosen model; where it can't be had, the small one that the book brings along, and a note that says so.
+    """The chosen model; if it can't be had, the small one that the book brings along, and a note that says so.
 
     selection: "gpt2-small (124M)" to "gpt2-xl (1558M)", or "custom" for model_weights/trained_gpt2.pth. source:
     "openai" or "huggingface", from which the official ones come. Raises ValueError for any other name, and for

@@ -19,7 +19,7 @@ def fingerprint(folder: Path) -> dict[str, list[int]]:
 
 
 def load_converted(folder: Path) -> GPTModel | None:
-    """The model of the converted copy, where there is one that was made from the files that are there now.
+    """The model of the converted copy, if there is one that was made from the files that are there now.
 
     Files that are gone don't matter: whoever deletes the originals to save room keeps a working model.
     """

@@ -1,8 +1,8 @@
 """OpenAI's seven files of a GPT-2, from OpenAI's host or a mirror, into a folder of our own.
 
-Where the hosts can't be reached, two environment variables name others with the same layout, {host}/{size}/{file}:
+If the hosts can't be reached, two environment variables name others with the same layout, {host}/{size}/{file}:
 GPTLIB_OPENAI_URL in place of OpenAI's host (then alone, since what it serves may be other models), and
-GPTLIB_OPENAI_MIRROR for the host that is asked where the first one fails (empty: none).
+GPTLIB_OPENAI_MIRROR for the host that is asked if the first one fails (empty: none).
 """
 
 import json
@@ -73,7 +73,7 @@ def _is_whole(path: Path, size: int | None) -> bool:
 
 
 def _fault_of_hparams(path: Path) -> str:
-    """What is wrong with the file that gives the shape; "" where nothing is."""
+    """What is wrong with the file that gives the shape; "" if nothing is."""
     try:
         hparams = json.loads(path.read_bytes()[:10_000])
     except (OSError, ValueError, RecursionError):

@@ -48,7 +48,7 @@ def export_to_huggingface(
     All or nothing: the folder appears when it is complete. It must not exist, or be empty, or be an earlier export,
     which is replaced but for a README.md that was edited. Two processes don't write it at once: the second waits. A
     tokenizer without a counterpart there is left out, with a warning. Raises ValueError for a folder with other things
-    in it, CheckpointError where it can't be written.
+    in it, CheckpointError if it can't be written.
     """
     folder = Path(folder)
     check_target(folder)
@@ -73,7 +73,7 @@ def _say_who_is_first(folder: Path) -> None:
 
 
 def check_target(folder: Path) -> None:
-    """Raise ValueError where something is there that no export has made, and that would be lost."""
+    """Raise ValueError if something is there that no export has made, and that would be lost."""
     if not folder.exists():
         return
     if not folder.is_dir():

@@ -14,7 +14,7 @@ def hub_folder(repository: str) -> Path:
     """The folder in the cache with a model's config.json and tensors; what is missing there is downloaded.
 
     Only these files are fetched, all of one revision. What is complete in the cache is taken without asking anybody:
-    that works offline, at once, and the official weights don't change. Raises DownloadError where they can't be had.
+    that works offline, at once, and the official weights don't change. Raises DownloadError if they can't be had.
     """
     _check_installed()
     if folder := cached_folder(repository):
@@ -29,7 +29,7 @@ def hub_folder(repository: str) -> Path:
 
 
 def cached_folder(repository: str) -> Path | None:
-    """The folder in the cache, where everything of the model is there."""
+    """The folder in the cache, if everything of the model is there."""
     from huggingface_hub import try_to_load_from_cache
 
     config = try_to_load_from_cache(repository, CONFIG)
@@ -54,7 +54,7 @@ def _check_installed() -> None:
 
 
 def _check_reachable(repository: str) -> None:
-    """Raise DownloadError at once where nobody answers; the client itself would try for half a minute."""
+    """Raise DownloadError at once if nobody answers; the client itself would try for half a minute."""
     from huggingface_hub import get_session, hf_hub_url
 
     try:
@@ -72,7 +72,7 @@ def _unreachable(repository: str, file: str, error: Exception) -> DownloadError:
 
 
 def _fetch(repository: str, file: str, revision: str | None = None, optional: bool = False) -> Path | None:
-    """One file of the repository in the cache; None where it is optional and the repository has none."""
+    """One file of the repository in the cache; None if it is optional and the repository has none."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
 

@@ -57,8 +57,8 @@ def load_hf_gpt2(
     goes to Hugging Face's own cache, and HF_ENDPOINT names another host. A float32 model on the CPU uses the file as
     its memory: replace the file while it is in use, but don't write into it. Training the model changes no file.
 
-    Raises ValueError for a name that makes no sense, DownloadError where the files can't be had, FileNotFoundError
-    where the folder lacks them, CheckpointError where they are damaged or the model is not one that ours can be.
+    Raises ValueError for a name that makes no sense, DownloadError if the files can't be had, FileNotFoundError
+    if the folder lacks them, CheckpointError if they are damaged or the model is not one that ours can be.
     """
     dtype, device = as_dtype(dtype), pick_device(str(device))
     folder = model_folder(name)
@@ -88,7 +88,7 @@ def load_hf_gpt2(
 
 
 def model_folder(name: str | Path) -> Path:
-    """The folder of a model: the given one, or that of Hugging Face's cache, filled where need be."""
+    """The folder of a model: the given one, or that of Hugging Face's cache, filled if need be."""
     if size := find_size(name):
         return hub_folder(REPOSITORIES[size])
     if isinstance(name, str) and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) and not Path(name).is_dir():
@@ -102,7 +102,7 @@ def model_folder(name: str | Path) -> Path:
 
 
 def read_config(path: Path) -> GPTConfig:
-    """The configuration in config.json. CheckpointError where the model computes what ours can't, by the setting."""
+    """The configuration in config.json. CheckpointError if the model computes what ours can't, by the setting."""
     if not path.is_file():
         raise FileNotFoundError(
             f"The folder '{path.parent}' has no config.json; check the path, or fetch the file too."
@@ -148,7 +148,7 @@ def _named(folder: Path, stored: list[Stored], table: NameTable) -> dict[str, St
 
 
 def _check_tied(folder: Path, embedding: Stored, head: Stored) -> None:
-    """Raise CheckpointError where a head was stored that is not the token embedding, though the config says it is."""
+    """Raise CheckpointError if a head was stored that is not the token embedding, though the config says it is."""
     reader, rows = TensorReader(mapped=True), 4096
     table, other = reader.read(embedding), reader.read(head)
     parts = zip(table.split(rows), other.split(rows), strict=True) if table.shape == other.shape else ()

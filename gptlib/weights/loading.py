@@ -24,13 +24,13 @@ _GPT2_SIZES = range(50257, 50305)  # of GPT-2's own vocabulary, and padded as na
 def load_model(
     name: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype | str | None = None
 ) -> Checkpoint:
-    """The .model (in eval mode) and .tokenizer (None where there is none) that a name stands for.
+    """The .model (in eval mode) and .tokenizer (None if there is none) that a name stands for.
 
     name: a checkpoint file; "124M", "gpt2-small (124M)", "gpt2" …; a folder of Hugging Face's kind (config.json) or of
     OpenAI's (hparams.json); a folder of checkpoints, of which the newest is taken; or a name in model_weights/.
-    A size comes from OpenAI's files where they are in model_weights/openai, else from Hugging Face.
+    A size comes from OpenAI's files if they are in model_weights/openai, else from Hugging Face.
 
-    Raises FileNotFoundError where nothing is there, and what `load_checkpoint`, `load_hf_gpt2` and `load_openai_gpt2`
+    Raises FileNotFoundError if nothing is there, and what `load_checkpoint`, `load_hf_gpt2` and `load_openai_gpt2`
     raise.
     """
     dtype, device = as_dtype(dtype), pick_device(str(device))
@@ -63,14 +63,14 @@ def load_size(size: str, device: torch.device, dtype: torch.dtype | None) -> Che
 
 
 def gpt2_tokenizer_for(model: GPTModel) -> Tokenizer | None:
-    """GPT-2's tokenizer, where the model knows all its tokens."""
+    """GPT-2's tokenizer, if the model knows all its tokens."""
     return GPT2Tokenizer() if model.config.vocab_size in _GPT2_SIZES else None
 
 
 def tokenizer_of(folder: Path, model: GPTModel) -> Tokenizer | None:
     """The tokenizer of a folder of Hugging Face's kind: the one that `gptlib export` put there, or GPT-2's.
 
-    None where it is another: the ids of a foreign vocabulary would be nonsense to it, or it to them.
+    None if it is another: the ids of a foreign vocabulary would be nonsense to it, or it to them.
     """
     if (folder / TOKENIZER_FILE).is_file():
         return load_tokenizer(folder)
@@ -84,7 +84,7 @@ def tokenizer_of(folder: Path, model: GPTModel) -> Tokenizer | None:
 
 
 def _stored_vocabulary(folder: Path) -> dict | None:
-    """The table of tokens in vocab.json or tokenizer.json; None where there are none, {} where it is of no use."""
+    """The table of tokens in vocab.json or tokenizer.json; None if there are none, {} if it is of no use."""
     try:
         if (folder / "vocab.json").is_file():
             found = read_json(folder / "vocab.json", "vocabulary")

@@ -19,7 +19,7 @@ _MARK = re.compile(r"<!-- draft ([0-9a-f]{16}) by gptlib export:[^\n]*-->\n")
 def known_of(source: str | Path, model: GPTModel) -> dict[str, Any]:
     """What the card may say of a model that `load_model(source)` has given: where it is from, how it was trained.
 
-    Empty where nobody has told: a folder of Hugging Face's or OpenAI's kind may hold anybody's weights, and so may
+    Empty if nobody has told: a folder of Hugging Face's or OpenAI's kind may hold anybody's weights, and so may
     the mirror of a school.
     """
     path, size = Path(source), find_size(source)
@@ -42,7 +42,7 @@ def official_facts(size: str) -> dict[str, Any]:
 def run_facts(checkpoint: Path) -> dict[str, Any]:
     """What is known of the run that made a checkpoint: "origin", "corpus", "step", "tokens", "val_loss" …
 
-    From NAME.last.pth beside NAME.pth, where the training state is, and from NAME.csv; empty where there are none.
+    From NAME.last.pth beside NAME.pth, where the training state is, and from NAME.csv; empty if there are none.
     """
     facts: dict[str, Any] = {}
     try:
@@ -63,7 +63,7 @@ def run_facts(checkpoint: Path) -> dict[str, Any]:
 
 
 def best_row(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The row of a history with the lowest validation loss (training loss, where nothing was held out), as numbers."""
+    """The row of a history with the lowest validation loss (training loss, if nothing was held out), as numbers."""
     numbers = [{k: float(v) for k, v in row.items() if v not in (None, "")} for row in rows]
     if not numbers:
         return {}

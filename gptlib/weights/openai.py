@@ -35,8 +35,8 @@ def load_openai_gpt2(
     downloaded. dtype: by default float32, as stored. The first time TensorFlow is needed, and the result is kept as
     `converted.pth` in the folder; afterwards it is read from there.
 
-    Raises ValueError for a size that there is not, DownloadError where the files can't be had, FileNotFoundError where
-    the folder lacks its files, CheckpointError where they are damaged or no GPT-2, or TensorFlow is missing.
+    Raises ValueError for a size that there is not, DownloadError if the files can't be had, FileNotFoundError if
+    the folder lacks its files, CheckpointError if they are damaged or no GPT-2, or TensorFlow is missing.
     """
     dtype, device = as_dtype(dtype), pick_device(str(device))
     model = load_converted(_local_folder(size, models_dir))
@@ -76,7 +76,7 @@ def load_weights_into_gpt(model: GPTModel, params: dict[str, Any]) -> GPTModel:
     """Copy the tree of `download_and_load_gpt2` into a model of the same shape, and return the model.
 
     A model whose head is not tied gets the token embedding's weights there too, in a copy. Raises ValueError, naming
-    the parameter, where the model has no place for one, or has it in another shape.
+    the parameter, if the model has no place for one, or has it in another shape.
     """
     config = model.config
     if not config.qkv_bias:
@@ -123,7 +123,7 @@ def _tensor_of(params: dict[str, Any], name: Name) -> Tensor:
 
 
 def openai_folder(size: str | Path, models_dir: str | Path | None = None) -> Path:
-    """The folder with OpenAI's files: of a size, downloaded where need be, or the given one, which must have them."""
+    """The folder with OpenAI's files: of a size, downloaded if need be, or the given one, which must have them."""
     if find_size(size) is None and (folder := find_folder(size)):
         return folder
     return fetch_openai_files(check_size(size), None if models_dir is None else Path(models_dir))

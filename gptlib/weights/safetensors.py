@@ -41,7 +41,7 @@ class Stored:
 def find_tensors(folder: Path) -> list[Stored]:
     """All tensors in the folder's model.safetensors, or in the files that its index names.
 
-    Raises FileNotFoundError where there are none, CheckpointError where a file is damaged or lies.
+    Raises FileNotFoundError if there are none, CheckpointError if a file is damaged or lies.
     """
     if (folder / SINGLE).is_file():
         return read_header(folder / SINGLE)
@@ -84,7 +84,7 @@ def read_weight_map(path: Path) -> dict[str, str]:
 
 
 def read_header(path: Path) -> list[Stored]:
-    """The tensors that a file says it has. CheckpointError where it is damaged, lies, or says a thing twice."""
+    """The tensors that a file says it has. CheckpointError if it is damaged, lies, or says a thing twice."""
     try:
         with path.open("rb") as file:
             size = path.stat().st_size
@@ -136,7 +136,7 @@ def _check_with_library(path: Path) -> None:
 class TensorReader:
     """Reads tensors as they are stored, straight from the mapped files.
 
-    mapped: the tensors will be used in place. Otherwise they are copied one by one, and a file is mapped anew now and
+    mapped: the tensors will be used in place. Otherwise they are copied one by one, and a file is mapped again now and
     then, so that the pages that were read don't pile up beside the copies.
     """
 
@@ -175,6 +175,6 @@ def _nothing_in(folder: Path) -> str:
     if pickles:
         return (
             f"The folder '{folder}' has '{pickles[0].name}' and no {SINGLE}; such files are pickles, which could run "
-            "any code and are never loaded here, so save the model anew with transformers' save_pretrained."
+            "any code and are never loaded here, so save the model again with transformers' save_pretrained."
         )
     return f"The folder '{folder}' has no {SINGLE}; check the path, or give a size as '124M'."

@@ -19,7 +19,7 @@ _MORE_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16":
 def checked_config(where: str, numbers: Mapping[str, Any], names: Mapping[str, str], **others: Any) -> GPTConfig:
     """A GPTConfig from the five numbers of a file, `names[ours]` being what the file calls them.
 
-    Raises CheckpointError where one is missing, no whole number or absurd, before any memory is taken for it.
+    Raises CheckpointError if one is missing, no whole number or absurd, before any memory is taken for it.
     """
     found = {}
     for ours, theirs in names.items():

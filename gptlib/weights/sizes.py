@@ -36,7 +36,7 @@ _SIZES = _spellings()
 
 
 def find_size(name: str | Path) -> str | None:
-    """The size that is meant, "124M" to "1558M", or None where it is the name of none.
+    """The size that is meant, "124M" to "1558M", or None if it is the name of none.
 
     Example: "124M", "gpt2-small (124M)", "gpt2-small", "gpt2" and "openai-community/gpt2" are all "124M".
     """
@@ -44,7 +44,7 @@ def find_size(name: str | Path) -> str | None:
 
 
 def check_size(name: str) -> str:
-    """The size that is meant. Raises ValueError, with the names that there are, where it is the name of none."""
+    """The size that is meant. Raises ValueError, with the names that there are, if it is the name of none."""
     size = find_size(name)
     if size is None:
         raise ValueError(f"{name!r} is no size of GPT-2; give {sizes_in_words()}.")

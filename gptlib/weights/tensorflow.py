@@ -29,7 +29,7 @@ _REMEDY = "delete the folder's files and download them again"
 
 
 def read_hparams(folder: Path) -> GPTConfig:
-    """The configuration in hparams.json. CheckpointError where it is damaged or absurd."""
+    """The configuration in hparams.json. CheckpointError if it is damaged or absurd."""
     where = f"'{folder / 'hparams.json'}'"
     try:
         numbers = read_json(folder / "hparams.json", "hparams")

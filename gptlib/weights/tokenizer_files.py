@@ -16,7 +16,7 @@ _CHARACTERS = dict(zip(GPT2_BYTE_ORDER, BYTE_CHARACTERS, strict=True))
 def vocabulary(tokenizer: GPT2Tokenizer | BPETokenizer) -> dict[str, int]:
     """Each token as a text, with its id. Example: b" the" of GPT-2 -> "Ġthe": 262
 
-    Raises ValueError where two ids stand for the same bytes, which such a table can't say.
+    Raises ValueError if two ids stand for the same bytes, which such a table can't say.
     """
     table: dict[str, int] = {}
     for i in range(tokenizer.vocab_size):
