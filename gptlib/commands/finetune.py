@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from gptlib.checkpoints import Checkpoint, build_model, find_checkpoint, load_checkpoint
 from gptlib.commands.options import MODELS, add_shared, add_short_forms, find_option
-from gptlib.commands.parsing import Recipe, layered
+from gptlib.commands.parsing import layered
 from gptlib.commands.running import (
     load_with_tokenizer,
     output_path,
@@ -39,7 +39,7 @@ KEPT = ("data", "held_out", "ratio", "template", "bad", "packing")
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("--config", action=Recipe, help="a recipe: a YAML file, or a name in configs/: instructions")
+    add_shared(parser, "--config")
     add_shared(parser, "--load", type=str | None, default=None, help=f"{MODELS} (default: {DEFAULT})")
     parser.add_argument("--data", type=str | None, help="the entries (default: data/instructions.json)")
     parser.add_argument(

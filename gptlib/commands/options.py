@@ -4,6 +4,7 @@ from argparse import Action
 from collections.abc import Mapping
 from typing import Any
 
+from gptlib.commands.parsing import Recipe
 from gptlib.commands.values import NonNegativeFloat, PositiveInt, Ratios, Share
 
 MODELS = (
@@ -16,6 +17,10 @@ DATA = (
 TOKENIZERS = "word, char, bpe, sentencepiece, gpt2, or a saved one's path"
 
 SHARED: dict[str, dict[str, Any]] = {
+    "--config": {
+        "action": Recipe,
+        "help": "a recipe: a YAML file, or a name in configs/; what else is given wins over it",
+    },
     "--load": {"default": "trained_gpt2.pth", "help": MODELS},
     "--data": {"type": str | None, "help": DATA},
     "--tokenizer": {"default": "bpe", "help": TOKENIZERS},

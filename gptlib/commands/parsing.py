@@ -18,6 +18,7 @@ from jsonargparse import (
 
 from gptlib.commands.values import allowed
 from gptlib.utils.folders import project_root
+from gptlib.utils.text import shorten
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)  # a field's docstring is its help
 
@@ -134,4 +135,4 @@ def in_words(message: str, actions: Iterable[Action]) -> str:
     if not action or not value or not hasattr(action, "_typehint"):
         return re.sub(r'Parser key "([\w.]+)":', r"--\1:", " ".join(message.split()).rstrip("."))
     option = f"{action.option_strings[-1]} " if action.option_strings else f"{action.dest.upper()}="
-    return f"{option}{value[1]} is not possible; give {allowed(action._typehint)}"
+    return f"{option}{shorten(value[1])} is not possible; give {allowed(action._typehint)}"

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from gptlib.checkpoints import Checkpoint, find_checkpoint, load_checkpoint
 from gptlib.commands.options import add_shared, add_short_forms
-from gptlib.commands.parsing import Recipe, layered
+from gptlib.commands.parsing import layered
 from gptlib.commands.running import output_path, program, resumed_options, say_best, say_files
 from gptlib.commands.values import NonNegativeInt, PositiveInt
 from gptlib.corpus import Corpus, load_corpus
@@ -40,7 +40,7 @@ KEPT = ("data", "ratios", "stride", "window")
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("--config", action=Recipe, help="a recipe: a YAML file, or a name in configs/, as quick")
+    add_shared(parser, "--config")
     for name in ("--data", "--tokenizer", "--vocab-size", "--ratios"):
         add_shared(parser, name)
     parser.add_argument(
