@@ -91,11 +91,13 @@ def seconds_by_kernel(
 ) -> dict[str, float]:
     """The median seconds of a matmul (rows, k) x (k, n) by each kernel that may be the fastest.
 
-    Several weights take turns, so that they come from memory, as those of a model do. transposed: these are views of
+    Small weights take turns, so that they come from memory, as those of a model do. transposed: these are views of
     matrices stored the other way round. A kernel that this machine doesn't have is left out.
     """
-    x = torch.randn(rows, k, dtype=dtype)
-    weights = [torch.randn(k, n, dtype=dtype).t() if transposed else torch.randn(n, k, dtype=dtype) for _ in range(8)]
+    x, n_weights = torch.randn(rows, k, dtype=dtype), max(1, min(8, 2**26 // (n * k)))
+    weights = [
+        torch.randn(k, n, dtype=dtype).t() if transposed else torch.randn(n, k, dtype=dtype) for _ in range(n_weights)
+    ]
 
     def multiply(kernel: str) -> None:
         for weight in weights:

@@ -10,6 +10,7 @@ import torch
 
 from gptlib.checkpoints import load_checkpoint
 from gptlib.cli import COMMANDS, main
+from gptlib.ops.backend import Backend, _default
 
 TEXT = (
     "".join(f"The {animal} sat by the {place}.\n" for animal in ("cat", "fox", "hen") for place in ("sea", "mill")) * 60
@@ -24,8 +25,11 @@ def home(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "input.txt").write_text(TEXT)
     monkeypatch.setenv("GPTLIB_HOME", str(tmp_path))
+    monkeypatch.setenv("GPTLIB_DATA", str(tmp_path / "user"))
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    _default.cache_clear()
+    yield tmp_path
+    _default.cache_clear()
 
 
 def fails(capsys, arguments: list[str]) -> tuple[int, str]:
@@ -184,6 +188,36 @@ def test_doctor_looks_at_everything(home, capsys):
     for subject in ("Python", "torch", "device", "threads", "bf16", "memory", "disk", "vocabulary", "data/input.txt"):
         assert subject in out
     assert re.fullmatch(r"( +OK  .+\n| warning.*|warning  .+\n| +-> .+\n)+\nReady.*\n", out)
+    assert "kernels, by the rule for this processor: fp32 matmuls" in out
+
+
+def test_doctor_measures_once_and_says_by_what_the_kernels_were_chosen(home, capsys, monkeypatch):
+    measured = Backend(fp32_few_rows="vector", bf16_training_width=99)
+    monkeypatch.setattr("gptlib.commands.doctor.tune", lambda: measured)
+    assert main(["doctor", "--tune"]) == 0
+    out = capsys.readouterr().out
+    assert f"Stored in '{home / 'user' / 'tuning.json'}'" in out
+    assert main(["doctor"]) == 0
+    for text in (out, capsys.readouterr().out):
+        assert "kernels, as gptlib doctor --tune has measured: fp32 matmuls plain" in text
+        assert "in decoding vector" in text
+        assert "bf16 from width 99" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "can't be used: '.*tuning.json' is not a tuning file"),
+        ('[{"processor": "Abacus", "torch": "1.0", "threads": 2, "backend": {}}]', "measured were another processor"),
+    ],
+)
+def test_doctor_says_that_a_measurement_is_damaged_or_of_another_machine(home, capsys, content, said):
+    (home / "user").mkdir()
+    (home / "user" / "tuning.json").write_text(content)
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(said, out)
+    assert "kernels, by the rule for this processor" in out
 
 
 def test_doctor_says_what_to_do(home, capsys, monkeypatch):

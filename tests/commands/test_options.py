@@ -56,7 +56,7 @@ OPTIONS = {
     "download": "--source=huggingface --out=x",
     "export": "",
     "exercises": "--chapter=3 --reset --reset=x",
-    "doctor": "",
+    "doctor": "--tune",
 }
 """What each command has been called with since it exists, each option with a value that isn't its default."""
 
