@@ -56,17 +56,10 @@ def generate_tokens(
     (a padded vocabulary). Without a seed, PyTorch's global random state decides.
     """
     check_sampling(max_new_tokens, temperature, top_k, top_p)
-    if not isinstance(ids, Tensor) or ids.ndim != 2 or ids.shape[1] == 0:
-        raise ValueError(f"The prompt is a tensor of ids (batch, n) with n of at least 1, not {_describe(ids)}.")
+    context = model.config.context_length
+    _check_prompt(ids, max_new_tokens, context)
     ids = ids.to(model.device)
     batch, n = ids.shape
-    context = model.config.context_length
-    if max_new_tokens and n + max_new_tokens - 1 > context:
-        warnings.warn(
-            f"The prompt of {n} tokens with {max_new_tokens} new ones is longer than the model's context of {context}; "
-            f"only the last {context} tokens are seen from there on, and each new one takes longer.",
-            stacklevel=3,
-        )
     pad_lengths = pad_lengths.to(ids.device) if pad_lengths is not None and pad_lengths.any() else None
     cache = model.new_cache(batch, n + max_new_tokens) if use_cache and n <= context else None
     generator = None if seed is None else torch.Generator(ids.device).manual_seed(seed)
@@ -86,8 +79,17 @@ def generate_tokens(
         ids = torch.cat((ids, token[:, None]), dim=1)
 
 
-def _describe(ids) -> str:
-    return f"one of shape {tuple(ids.shape)}" if isinstance(ids, Tensor) else repr(ids)
+def _check_prompt(ids: Tensor, max_new_tokens: int, context: int) -> None:
+    if not isinstance(ids, Tensor) or ids.ndim != 2 or ids.shape[1] == 0:
+        found = f"one of shape {tuple(ids.shape)}" if isinstance(ids, Tensor) else repr(ids)
+        raise ValueError(f"The prompt is a tensor of ids (batch, n) with n of at least 1, not {found}.")
+    n = ids.shape[1]
+    if max_new_tokens and n + max_new_tokens - 1 > context:
+        warnings.warn(
+            f"The prompt of {n} tokens with {max_new_tokens} new ones is longer than the model's context of {context}; "
+            f"only the last {context} tokens are seen from there on, and each new one takes longer.",
+            stacklevel=4,
+        )
 
 
 def generate(

@@ -29,7 +29,7 @@ def filter_logits(
     probabilities = softmax(logits, temperature)
     if top_p is not None and top_p < 1:
         if tokens is None:
-            probabilities, tokens = likeliest(probabilities, top_p)
+            probabilities, tokens = sorted_head(probabilities, top_p)
         before = probabilities.cumsum(dim=-1) - probabilities  # probability of all that is likelier
         probabilities = probabilities.masked_fill(before >= top_p, 0.0)  # the first has 0 before it and always stays
         probabilities = probabilities / probabilities.sum(dim=-1, keepdim=True)
@@ -72,8 +72,8 @@ def softmax(logits: Tensor, temperature: float) -> Tensor:
     return ((logits - logits.amax(dim=-1, keepdim=True)) / temperature).softmax(dim=-1)
 
 
-def likeliest(probabilities: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
-    """The probabilities (B, K) and tokens (B, K) of so many of the likeliest as hold top_p, sorted."""
+def sorted_head(probabilities: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
+    """The likeliest tokens with their probabilities, (B, K) each: at least as many as hold top_p."""
     head = probabilities.topk(min(HEAD, probabilities.shape[-1]), dim=-1)
     if (head.values.double().sum(dim=-1) > top_p).all():
         return head.values, head.indices

@@ -96,6 +96,7 @@ class GPTModel(nn.Module):
     """
 
     config_class = GPTConfig
+    """What `config` is; by its `architecture`, `ARCHITECTURES` finds this class."""
 
     def __init__(self, config: GPTConfig | Mapping):
         super().__init__()
@@ -149,12 +150,11 @@ class GPTModel(nn.Module):
         """
         seen = cache.length if cache is not None else 0
         self._check_ids(ids, seen)
-        positions, mask = self._places(ids, seen, pad_lengths)
+        positions, mask = self._positions_and_mask(ids, seen, pad_lengths)
         x = self.dropout(self.embed(ids, positions))  # (B, T, C)
         attention = []
         for layer, block in enumerate(self.blocks):
-            options = {"cache": cache, "layer": layer, "mask": mask, "return_weights": return_attention}
-            x = block(x, **options)
+            x = block(x, cache=cache, layer=layer, mask=mask, return_weights=return_attention)
             if return_attention:
                 x, weights = x
                 attention.append(weights)
@@ -164,7 +164,7 @@ class GPTModel(nn.Module):
         out = x if return_hidden else self.output_head(x)  # (B, T, V)
         return (out, attention) if return_attention else out
 
-    def _places(self, ids: Tensor, seen: int, pad_lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _positions_and_mask(self, ids: Tensor, seen: int, pad_lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The positions, (T,) or with padding (B, T), and the mask that padding needs, (B, 1, T, S)."""
         T = ids.shape[1]
         positions = torch.arange(seen, seen + T, device=ids.device)
