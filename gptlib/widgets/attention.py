@@ -15,24 +15,16 @@ LONGEST_TEXT = 4000  # characters that are encoded
 MOST_TOKENS = 40  # in the heat map; more would be too small to read
 
 
-def explore_attention(
-    model: GPTModel, tokenizer: Tokenizer, text: str, *, layer: int = 0, head: int = 0
-) -> "AttentionExplorer":
+class AttentionExplorer(Explorer):
     """The attention weights of `model` on `text`: choose a layer, a head, and the token that looks.
 
-    layer, head: those shown first, counted from 0. Raises ValueError where the model has no such layer or head, the
+    layer, head: those shown first, counted from 0. Raises ValueError if the model has no such layer or head, the
     tokenizer can't be the model's, or `text` is no str.
-    """
-    return AttentionExplorer(model, tokenizer, text, layer, head)
-
-
-class AttentionExplorer(Explorer):
-    """Controls: `text`, `layer`, `head` (from 0, as in the code), `query` (the position of the token that looks).
-
-    `weights` (L, H, T, T) are those of the text that is shown, for all L layers: each row sums to 1.
+    Controls: `text`, `layer`, `head`, `query` (the position of the token that looks). `weights` (L, H, T, T) are those
+    of the text that is shown, for all L layers: each row sums to 1.
     """
 
-    def __init__(self, model: GPTModel, tokenizer: Tokenizer, text: str, layer: int = 0, head: int = 0) -> None:
+    def __init__(self, model: GPTModel, tokenizer: Tokenizer, text: str, *, layer: int = 0, head: int = 0) -> None:
         check_model(model, tokenizer)
         check_text("text", text)
         self.model, self.tokenizer = model, tokenizer
@@ -69,9 +61,8 @@ class AttentionExplorer(Explorer):
         if self.problem:
             raise self.problem
         layer, head = self.layer.value, self.head.value
-        note = ""
-        if self.n_tokens > len(self.labels):
-            note = f"Only the first {len(self.labels)} tokens of the text are shown."
+        shown = len(self.labels)
+        note = f"Only the first {shown} tokens of the text are shown." if self.n_tokens > shown else ""
         weights = self.weights[layer, head].tolist()
         return draw_head(weights, self.labels, self.query.value, f"Layer {layer}, head {head}", note)
 

@@ -10,24 +10,9 @@ from gptlib.tokenizers.bpe import token_table
 from gptlib.tokenizers.merging import N_BYTES, Pair, PairIndex, learn_merges, merge_all
 from gptlib.tokenizers.splitting import split_chunks
 from gptlib.utils.validation import whole_number
+from gptlib.widgets import drawing as svg
 from gptlib.widgets.base import Explorer, check_text, control, row
-from gptlib.widgets.drawing import (
-    MARGIN,
-    QUIET,
-    WIDTH,
-    Picture,
-    box,
-    count,
-    drawing,
-    hover,
-    label,
-    mono_width,
-    sentence,
-    shorten,
-    tint,
-    token_label,
-    wrapped,
-)
+from gptlib.widgets.drawing import MARGIN, QUIET, WIDTH, Picture
 
 LONGEST_TEXT = 400  # characters
 ROWS_OF_TABLE, COLUMNS_OF_TABLE, LABEL_IN_TABLE = 15, 2, 11
@@ -71,19 +56,15 @@ class Merges:
 
     def label(self, token_id: int) -> str:
         """A token as it is written in the picture."""
-        return token_label(self.tokens[token_id], 12)
-
-
-def step_merges(text: str, n_merges: int = 20) -> "MergeStepper":
-    """A slider over the first `n_merges` merges that byte-pair encoding learns on `text`, from single bytes on.
-
-    Raises ValueError where the text is empty or has no pair to merge, or n_merges is below 1.
-    """
-    return MergeStepper(text, n_merges)
+        return svg.token_label(self.tokens[token_id], 12)
 
 
 class MergeStepper(Explorer):
-    """Controls: `text`, `step` (a slider, how many merges are done), `back` and `next` (buttons)."""
+    """A slider over the first `n_merges` merges that byte-pair encoding learns on `text`, from single bytes on.
+
+    Raises ValueError if the text is empty or has no pair to merge, or n_merges is below 1.
+    Controls: `text`, `step` (a slider, how many merges are done), `back` and `next` (buttons).
+    """
 
     def __init__(self, text: str, n_merges: int = 20) -> None:
         check_text("text", text)
@@ -114,7 +95,7 @@ class MergeStepper(Explorer):
         k = self.step.value
         self.back.disabled, self.next.disabled = k == 0, k == self.step.max
         if not self.merges.pairs:
-            return sentence("This text has no two neighbouring bytes to merge; type a few words.")
+            return svg.sentence("This text has no two neighbouring bytes to merge; type a few words.")
         return draw_step(self.merges, k, cut_from=len(self.text.value))
 
 
@@ -122,24 +103,26 @@ def draw_step(merges: Merges, k: int, cut_from: int = 0) -> Picture:
     """The text's tokens after k merges, the pair that comes next, and the table of the merges so far."""
     step = merges.step(k)
     n_tokens = sum(map(len, step.chunks))
-    heading = f"After {count(k, 'merge')}: {count(n_tokens, 'token')}, {N_BYTES + k} in the vocabulary."
+    heading = f"After {svg.count(k, 'merge')}: {svg.count(n_tokens, 'token')}, {N_BYTES + k} in the vocabulary."
     if step.pair:
         first, second, new = (merges.label(i) for i in (*step.pair, N_BYTES + k))
-        following = f"Next: {first} + {second} becomes {new}, the commonest pair ({count(step.pair_count, 'time')})."
+        following = (
+            f"Next: {first} + {second} becomes {new}, the commonest pair ({svg.count(step.pair_count, 'time')})."
+        )
     else:
         done = f"All {k} merges asked for are done" if k == merges.asked_for else "No pair is left to merge"
         following = f"{done}."
     if cut_from > LONGEST_TEXT:
         following += f" Only the first {LONGEST_TEXT} of the text's {cut_from:,} characters are used."
-    parts = [label(MARGIN, 28, heading, 14, font_weight="bold")]
-    drawn, y = wrapped(MARGIN, 50, following, fill=DARK_ORANGE if step.pair else QUIET)
+    parts = [svg.label(MARGIN, 28, heading, 14, font_weight="bold")]
+    drawn, y = svg.wrapped(MARGIN, 50, following, fill=DARK_ORANGE if step.pair else QUIET)
     tokens, y = draw_chunks(merges, step, N_BYTES + k - 1, y - 6)
-    parts.append(label(MARGIN, y + 8, LEGEND, 12, fill=QUIET))
+    parts.append(svg.label(MARGIN, y + 8, LEGEND, 12, fill=QUIET))
     y += 18
     table, y = draw_table(merges, k, y + 22)
     text = " | ".join(" ".join(map(merges.label, chunk)) for chunk in step.chunks)
     words = f"{heading} {following} The tokens, with | between chunks that no merge spans: {text}"
-    return drawing(y + 6, words, [*parts, drawn, *tokens, *table])
+    return svg.drawing(y + 6, words, [*parts, drawn, *tokens, *table])
 
 
 def draw_chunks(merges: Merges, step: Step, latest: int, top: float) -> tuple[list[str], float]:
@@ -150,16 +133,16 @@ def draw_chunks(merges: Merges, step: Step, latest: int, top: float) -> tuple[li
     tokens: list[str] = []
     frames: list[str] = []  # drawn over the tokens
     labels = [[merges.label(i) for i in chunk] for chunk in step.chunks]
-    widths = [[mono_width(text, 14) + 8 for text in chunk] for chunk in labels]
+    widths = [[svg.mono_width(text, 14) + 8 for text in chunk] for chunk in labels]
     places = place_chunks(widths, top)
     for c, chunk in enumerate(step.chunks):
         for token, text, width, (x, y) in zip(chunk, labels[c], widths[c], places[c], strict=True):
             look = {"fill": "#FFFFFF", "stroke": GREY}
             if token >= N_BYTES:
-                look = {"fill": tint(BLUE, 0.4 if token == latest else 0.18), "stroke": BLUE}
-            tokens.append(box(x, y, width, 24, hover(f"{text}: id {token}"), **look))
+                look = {"fill": svg.tint(BLUE, 0.4 if token == latest else 0.18), "stroke": BLUE}
+            tokens.append(svg.box(x, y, width, 24, svg.hover(f"{text}: id {token}"), **look))
             look = {"text_anchor": "middle", "pointer_events": "none"}
-            tokens.append(label(x + width / 2, y + 17, text, 14, mono=True, **look))
+            tokens.append(svg.label(x + width / 2, y + 17, text, 14, mono=True, **look))
         for i in occurrences(chunk, step.pair):
             (x, y), (x2, y2) = places[c][i : i + 2]
             if y == y2:
@@ -189,7 +172,9 @@ def place_chunks(widths: list[list[float]], top: float) -> list[list[tuple[float
 
 def frame(x: float, y: float, width: float) -> str:
     """The mark of what is merged next."""
-    return box(x - 1, y - 2, width + 2, 28, fill="none", stroke=DARK_ORANGE, stroke_width=2.5, pointer_events="none")
+    return svg.box(
+        x - 1, y - 2, width + 2, 28, fill="none", stroke=DARK_ORANGE, stroke_width=2.5, pointer_events="none"
+    )
 
 
 def occurrences(chunk: list[int], pair: Pair | None) -> set[int]:
@@ -205,15 +190,17 @@ def draw_table(merges: Merges, k: int, top: float) -> tuple[list[str], float]:
     """The first k merges, in columns of ROWS_OF_TABLE rows, the latest last; the parts and the y where they end."""
     first = max(0, (k - 1) // ROWS_OF_TABLE + 1 - COLUMNS_OF_TABLE) * ROWS_OF_TABLE
     column = (WIDTH - 2 * MARGIN) / COLUMNS_OF_TABLE
-    parts = [label(MARGIN, top, "Merges so far" if k else "Merges so far: none", 13, font_weight="bold")]
+    parts = [svg.label(MARGIN, top, "Merges so far" if k else "Merges so far: none", 13, font_weight="bold")]
     if first:
-        parts.append(label(MARGIN + 110, top, f"(the first {first} are not shown)", 13, fill=QUIET))
+        parts.append(svg.label(MARGIN + 110, top, f"(the first {first} are not shown)", 13, fill=QUIET))
     for i in range(first, k):
         x = MARGIN + (i - first) // ROWS_OF_TABLE * column
         y = top + 22 + (i - first) % ROWS_OF_TABLE * 19
-        left, right, new = (shorten(merges.label(t), LABEL_IN_TABLE) for t in (*merges.pairs[i], N_BYTES + i))
-        parts.append(label(x, y, f"{N_BYTES + i}", 12, mono=True, fill=QUIET))
+        left, right, new = (svg.shorten(merges.label(t), LABEL_IN_TABLE) for t in (*merges.pairs[i], N_BYTES + i))
+        parts.append(svg.label(x, y, f"{N_BYTES + i}", 12, mono=True, fill=QUIET))
         weight = {"font_weight": "bold"} if i == k - 1 else {}
-        parts.append(label(x + 36, y, f"{left} + {right} → {new}", 12, mono=True, **weight))
-        parts.append(label(x + column - 26, y, f"{merges.counts[i]}×", 12, mono=True, text_anchor="end", fill=QUIET))
+        parts.append(svg.label(x + 36, y, f"{left} + {right} → {new}", 12, mono=True, **weight))
+        parts.append(
+            svg.label(x + column - 26, y, f"{merges.counts[i]}×", 12, mono=True, text_anchor="end", fill=QUIET)
+        )
     return parts, top + 22 + min(k - first, ROWS_OF_TABLE) * 19

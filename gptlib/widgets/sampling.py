@@ -9,51 +9,22 @@ from gptlib.generation import check_sampling, encode_prompts, next_logits, next_
 from gptlib.model import GPTModel, eval_mode
 from gptlib.plots.base import BLUE, DARK_ORANGE, ORANGE
 from gptlib.tokenizers import Tokenizer
+from gptlib.widgets import drawing as svg
 from gptlib.widgets.base import Explorer, check_model, check_text, control, row
-from gptlib.widgets.drawing import (
-    MARGIN,
-    MONO,
-    QUIET,
-    WIDTH,
-    Picture,
-    box,
-    count,
-    drawing,
-    element,
-    hover,
-    label,
-    n_cells,
-    printable,
-    tint,
-    token_label,
-)
+from gptlib.widgets.drawing import MARGIN, MONO, QUIET, WIDTH, Picture
 
 ROWS = 20
 LONGEST_STORY, COLUMNS = 450, 90  # characters of the text so far that are shown, and of one line
-BEFORE, NOW = {"fill": "none", "stroke": BLUE, "stroke_width": 1.5}, {"fill": tint(ORANGE, 0.75)}
+BEFORE, NOW = {"fill": "none", "stroke": BLUE, "stroke_width": 1.5}, {"fill": svg.tint(ORANGE, 0.75)}
 TOP_K = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 40, 50, 75, 100, 200, 500, 1000)
 
 
-def explore_sampling(
-    model: GPTModel,
-    tokenizer: Tokenizer,
-    prompt: str,
-    *,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-) -> "SamplingExplorer":
-    """What may come behind `prompt`, before and after temperature, top-k and top-p; buttons draw from it.
+class SamplingExplorer(Explorer):
+    """What may come after `prompt`, before and after temperature, top-k and top-p; buttons draw from it.
 
     temperature, top_k, top_p: the settings shown first, as in `generate`. Raises ValueError, naming the parameter,
-    where one makes no sense, the tokenizer can't be the model's, or `prompt` is no str.
-    """
-    return SamplingExplorer(model, tokenizer, prompt, temperature, top_k, top_p)
-
-
-class SamplingExplorer(Explorer):
-    """Controls: `prompt`, `temperature`, `top_k` (None: all), `top_p` (1: all), `sample`, `write`, `reset` (buttons).
-
+    if one makes no sense, the tokenizer can't be the model's, or `prompt` is no str.
+    Controls: `prompt`, `temperature`, `top_k` (None: all), `top_p` (1: all), `sample`, `write`, `reset` (buttons).
     `ids` are the prompt's tokens and those drawn since, `logits` (1, V) the scores of the next.
     """
 
@@ -62,6 +33,7 @@ class SamplingExplorer(Explorer):
         model: GPTModel,
         tokenizer: Tokenizer,
         prompt: str,
+        *,
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
@@ -138,8 +110,10 @@ class SamplingExplorer(Explorer):
         both = self.tokenizer.decode(ids)
         before, after = next_token_probabilities(self.logits)[0], self.probabilities()
         likeliest = before.topk(min(ROWS, len(before))).indices.tolist()
-        bars = [(token_label(self.tokenizer.token_bytes(i), 16), before[i].item(), after[i].item()) for i in likeliest]
-        left = f"{count(int((after > 0).sum()), 'token')} of {len(after):,} left"
+        bars = [
+            (svg.token_label(self.tokenizer.token_bytes(i), 16), before[i].item(), after[i].item()) for i in likeliest
+        ]
+        left = f"{svg.count(int((after > 0).sum()), 'token')} of {len(after):,} left"
         k = "all" if self.top_k.value is None else f"{self.top_k.value:,}"
         settings = f"Temperature {self.temperature.value:g}, top-k {k}, top-p {self.top_p.value:g}:"
         facts = f"{left}; entropy {entropy(after):.2f} nats, before {entropy(before):.2f}."
@@ -149,8 +123,7 @@ class SamplingExplorer(Explorer):
 
 def entropy(probabilities: Tensor) -> float:
     """The entropy of a distribution (V,) in nats: how surprising the next token is, on average."""
-    p = probabilities[probabilities > 0].double()
-    return abs(float(-(p * p.log()).sum()))
+    return abs(float(torch.special.entr(probabilities.double()).sum()))
 
 
 def draw_distribution(
@@ -158,42 +131,42 @@ def draw_distribution(
 ) -> Picture:
     """The text so far, the facts, and for each token a bar: (label, probability before, probability after)."""
     parts, y = draw_story(prompt, drawn, 28)
-    parts += [label(MARGIN, y + 8, settings), label(MARGIN, y + 28, facts, 14, font_weight="bold")]
+    parts += [svg.label(MARGIN, y + 8, settings), svg.label(MARGIN, y + 28, facts, 14, font_weight="bold")]
     top, left, right = y + 46, MARGIN + 150, WIDTH - 190
     longest = max(max(before, after) for _, before, after in bars) or 1.0
-    parts.append(box(right + 16, top - 6, 20, 11, **BEFORE))
-    parts.append(label(right + 80, top + 4, "before", 12, text_anchor="end", fill=QUIET))
-    parts.append(box(right + 100, top - 6, 20, 11, **NOW))
-    parts.append(label(right + 150, top + 4, "now", 12, text_anchor="end", fill=DARK_ORANGE))
+    parts.append(svg.box(right + 16, top - 6, 20, 11, **BEFORE))
+    parts.append(svg.label(right + 80, top + 4, "before", 12, text_anchor="end", fill=QUIET))
+    parts.append(svg.box(right + 100, top - 6, 20, 11, **NOW))
+    parts.append(svg.label(right + 150, top + 4, "now", 12, text_anchor="end", fill=DARK_ORANGE))
     for i, (text, before, after) in enumerate(bars):
         y = top + 12 + i * 19
-        parts.append(label(left - 8, y + 12, text, 13, mono=True, text_anchor="end"))
+        parts.append(svg.label(left - 8, y + 12, text, 13, mono=True, text_anchor="end"))
         width = (right - left) / longest
-        said = hover(f"{text}: {before:.2%} before, {after:.2%} now")
-        parts.append(box(left, y + 1, max(after * width, 0.1), 14, said, **NOW))
-        parts.append(box(left, y + 1, max(before * width, 0.5), 14, said, **BEFORE))
-        parts.append(label(right + 80, y + 12, f"{before:.2%}", 12, text_anchor="end", fill=QUIET))
+        said = svg.hover(f"{text}: {before:.2%} before, {after:.2%} now")
+        parts.append(svg.box(left, y + 1, max(after * width, 0.1), 14, said, **NOW))
+        parts.append(svg.box(left, y + 1, max(before * width, 0.5), 14, said, **BEFORE))
+        parts.append(svg.label(right + 80, y + 12, f"{before:.2%}", 12, text_anchor="end", fill=QUIET))
         now = f"{after:.2%}" if after else "out"
-        parts.append(label(right + 150, y + 12, now, 12, text_anchor="end", fill=DARK_ORANGE))
+        parts.append(svg.label(right + 150, y + 12, now, 12, text_anchor="end", fill=DARK_ORANGE))
     listed = ", ".join(f"{text} {before:.1%} → {after:.1%}" for text, before, after in bars)
     text = (prompt + drawn)[-LONGEST_STORY:].removesuffix(" …")
     words = f"Behind “{text}”: {settings} {facts} The likeliest tokens, before → now: {listed}."
-    return drawing(top + 12 + len(bars) * 19 + 12, words, parts)
+    return svg.drawing(top + 12 + len(bars) * 19 + 12, words, parts)
 
 
 def draw_story(prompt: str, drawn: str, top: float) -> tuple[list[str], float]:
     """The prompt, and in bold what was drawn behind it, in lines; only the last LONGEST_STORY characters of both."""
-    prompt, drawn = (printable(text.replace("\n", " ")) for text in (prompt, drawn))
+    prompt, drawn = (svg.printable(text.replace("\n", " ")) for text in (prompt, drawn))
     story = prompt + drawn
     start = max(len(story) - LONGEST_STORY, 0)
     parts: list[str] = []
     while start < len(story):
         end = end_of_line(story, start)
         cut = min(max(len(prompt), start), end)
-        both = [element("tspan", escape(story[start:cut]), fill=QUIET)] if cut > start else []
+        both = [svg.element("tspan", escape(story[start:cut]), fill=QUIET)] if cut > start else []
         if end > cut:
-            both.append(element("tspan", escape(story[cut:end]), font_weight="bold"))
-        parts.append(element("text", *both, x=MARGIN, y=top, font_size=13, font_family=MONO))
+            both.append(svg.element("tspan", escape(story[cut:end]), font_weight="bold"))
+        parts.append(svg.element("text", *both, x=MARGIN, y=top, font_size=13, font_family=MONO))
         start, top = end, top + 18
     return parts, top
 
@@ -201,7 +174,7 @@ def draw_story(prompt: str, drawn: str, top: float) -> tuple[list[str], float]:
 def end_of_line(story: str, start: int) -> int:
     """Where the line that begins at `start` ends: behind the last space that fits in COLUMNS, if there is one."""
     end = min(start + COLUMNS, len(story))
-    while n_cells(story[start:end]) > COLUMNS:
+    while svg.n_cells(story[start:end]) > COLUMNS:
         end -= 1
     space = story.rfind(" ", start, end)
     return end if end == len(story) or space < 0 else space + 1
