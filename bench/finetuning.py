@@ -25,7 +25,7 @@ from torch import nn
 from weights import peak_memory
 
 from gptlib import plots
-from gptlib.evaluation import batch_loss
+from gptlib.loss import batch_loss
 from gptlib.lora import TARGETS, LoRAConfig, add_lora, trainable_parameters
 from gptlib.model import GPT2_CONFIGS, GPTModel
 from gptlib.ops.benchmark import describe, machine

@@ -59,7 +59,7 @@ def ours(options, tokens: np.ndarray) -> dict:
         lr_schedule="constant",
         precision=options.precision,
         compile=options.compile,
-        activation_checkpointing=options.recompute,
+        activation_checkpointing=options.activation_checkpointing,
         device=options.device,
     )
     history = train(model, loader, config=config, verbose=False)
@@ -170,7 +170,7 @@ def steps(options, peers: list[str], found: dict) -> list[dict]:
 
 def memory(options) -> list[dict]:
     """The peak of one step with and without what saves memory, in bf16."""
-    kinds = {"all logits at once": ["--plain"], "loss in chunks": [], "chunks and recompute": ["--recompute"]}
+    kinds = {"all logits at once": ["--plain"], "loss in chunks": [], "chunks and activation checkpointing": ["--activation-checkpointing"]}
     rows = []
     for name, extra in kinds.items():
         figures = run(options, "gptlib", "bf16", *extra)
@@ -221,7 +221,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="all with torch.compile")
     for name in ("--who", "--precision"):
         parser.add_argument(name, help=argparse.SUPPRESS)
-    for name in ("--plain", "--recompute", "--text"):
+    for name in ("--plain", "--activation-checkpointing", "--text"):
         parser.add_argument(name, action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.who:

@@ -39,7 +39,7 @@ def batch_loss(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     hidden, plain = model(inputs, return_hidden=True), unwrap(model)  # (B, T, C)
     head, n_logits = plain.output_head, targets.numel() * plain.config.vocab_size
     device = hidden.device.type
-    # In fp16 gradients are scaled up lest they vanish, and here they would be computed before that.
+    # In fp16 the loss is scaled up so that gradients don't vanish; here they would be computed before.
     half = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16
     if n_logits < MANY_LOGITS or type(head) is not Linear or half:
         return next_token_loss(head(hidden), targets, "sum")
@@ -78,7 +78,7 @@ def evaluate_loss(
 ) -> float:
     """The mean loss, in nats, of the tokens of `evaluation_batches(loader, n_batches)`, each counting the same.
 
-    Dropout is off meanwhile. Raises ValueError where the loader has no target at all.
+    Dropout is off meanwhile. Raises ValueError if the loader has no target at all.
     """
     model = unwrap(model)
     device = model.device
@@ -101,7 +101,7 @@ def perplexity(loss: float) -> float:
 
 @torch.no_grad()
 def token_losses(model: GPTModel, inputs: Tensor, targets: Tensor, **options) -> Tensor:
-    """-ln p(target) at each position, (B, T) in float32, and 0 where the target is -100.
+    """-ln p(target) at each position, (B, T) in float32, and 0 for targets of -100.
 
     inputs, targets (B, T) int64. options: `cache` and `pad_lengths`, as the model takes them. Only positions with
     a target get logits, and only so many at a time that these stay below MANY_LOGITS numbers.

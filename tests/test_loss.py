@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from gptlib.datasets import SlidingWindowDataset, batches_from, collate_padded, create_dataloader
-from gptlib.evaluation import evaluate_loss, evaluation_batches, next_token_loss, perplexity, text_token_losses
+from gptlib.evaluation import evaluate_loss, next_token_loss, perplexity, text_token_losses
+from gptlib.loss import evaluation_batches
 from gptlib.model import GPTModel
 from gptlib.tokenizers import GPT2Tokenizer
 

@@ -1,4 +1,4 @@
-"""How good a model is: its loss on texts, its choices among endings, and what it writes. Start at losses.py."""
+"""How good a model is: its loss on texts, its choices among endings, and what it writes. Start at whole_text.py."""
 
 from gptlib.evaluation.choices import ChoiceScores, Question, read_questions, score_choices, standard_error
 from gptlib.evaluation.continuations import (
@@ -9,13 +9,9 @@ from gptlib.evaluation.continuations import (
 )
 from gptlib.evaluation.memorisation import longest_overlap, share_found
 from gptlib.evaluation.texts import bleu, distinct, repetition
-from gptlib.evaluation.whole_text import TextLoss, lost_bytes, sliding_nats, text_loss
+from gptlib.evaluation.whole_text import TextLoss, lost_bytes, sliding_nll, text_loss
 from gptlib.loss import (
-    Batch,
-    batch_loss,
     evaluate_loss,
-    evaluation_batches,
-    inputs_and_targets,
     next_token_loss,
     perplexity,
     text_token_losses,
@@ -23,18 +19,14 @@ from gptlib.loss import (
 )
 
 __all__ = [
-    "Batch",
     "ChoiceScores",
     "Question",
     "TextLoss",
-    "batch_loss",
     "bleu",
     "cut_prompts",
     "distinct",
     "evaluate_continuations",
     "evaluate_loss",
-    "evaluation_batches",
-    "inputs_and_targets",
     "judge_continuations",
     "longest_overlap",
     "lost_bytes",
@@ -44,7 +36,7 @@ __all__ = [
     "repetition",
     "score_choices",
     "share_found",
-    "sliding_nats",
+    "sliding_nll",
     "standard_error",
     "text_loss",
     "text_token_losses",

@@ -28,7 +28,7 @@ from gptlib.utils.validation import whole_number
 
 @dataclass(frozen=True)
 class Question:
-    """A text, endings that could follow it behind a space, and which of them does."""
+    """A text, endings that could follow it after a space, and which of them does."""
 
     context: str
     endings: tuple[str, ...]
@@ -75,7 +75,7 @@ def read_questions(path: str | Path) -> list[Question]:
     the right one, from 0) and "ctx" or "context".
 
     HellaSwag's own files are of this form; what else they hold is left aside, and their texts are taken as they are.
-    White space around a text is dropped. Raises FileNotFoundError where nothing is; ValueError, naming the line, at
+    White space around a text is dropped. Raises FileNotFoundError if there is none; ValueError, naming the line, at
     the first that is not a question.
     """
     path = Path(path)
@@ -98,7 +98,7 @@ def read_questions(path: str | Path) -> list[Question]:
 
 
 def _question(entry: Any) -> Question:
-    """Raises ValueError, without a full stop, where the entry is none."""
+    """Raises ValueError, without a full stop, if the entry is none."""
     if not isinstance(entry, dict):
         raise ValueError("it should be an object with ctx, endings and label")
     context, endings, label = entry.get("ctx", entry.get("context")), entry.get("endings"), entry.get("label")
@@ -138,7 +138,7 @@ def score_choices(
 
     acc_norm is the harness's: an ending's nats divided by its number of characters, so that short ones are not
     preferred for being short. batch_size: questions at once; the context of each is computed once for all its endings.
-    Raises ValueError where there are none, or an ending has more tokens than the model's context.
+    Raises ValueError if there are none, or an ending has more tokens than the model's context.
     """
     check_tokenizer(model, tokenizer)
     whole_number("batch_size", batch_size, 1)
@@ -148,7 +148,7 @@ def score_choices(
     nats: list[tuple[float, ...]] = [()] * len(questions)
     with eval_mode(model), tqdm(total=len(nats), desc="choosing", unit="question", disable=not progress) as bar:
         for places in _batches(encoded, batch_size, model.config.context_length):
-            for place, costs in zip(places, ending_nats(model, [encoded[i] for i in places]), strict=True):
+            for place, costs in zip(places, ending_nll(model, [encoded[i] for i in places]), strict=True):
                 nats[place] = tuple(costs)
             bar.update(len(places))
     if not np.isfinite(np.concatenate(nats)).all():
@@ -164,11 +164,11 @@ def _correct(questions: Sequence[Question], costs: Sequence[Sequence[float]]) ->
 
 
 def encode_question(tokenizer: Tokenizer, question: Question, context_length: int) -> Encoded:
-    """The ids of the context and of each ending behind it and a space.
+    """The ids of the context and of each ending after it and a space.
 
-    An ending's ids are those of the whole text from where the context's end. Where context and longest ending are
+    An ending's ids are those of the whole text from the end of the context's on. If context and longest ending are
     more than the model can see, the context's beginning is cut off, for all endings alike (the harness cuts less for
-    the shorter ones). Raises ValueError where the context or an ending has no token, or an ending too many.
+    the shorter ones). Raises ValueError if the context or an ending has no token, or an ending too many.
     """
     context = tokenizer.encode(question.context)
     endings = [tokenizer.encode(f"{question.context} {ending}")[len(context) :] for ending in question.endings]
@@ -200,8 +200,8 @@ def _batches(encoded: list[Encoded], batch_size: int, context_length: int) -> It
 
 
 @torch.no_grad()
-def ending_nats(model: GPTModel, batch: list[Encoded]) -> list[list[float]]:
-    """What each ending costs behind its context, question by question.
+def ending_nll(model: GPTModel, batch: list[Encoded]) -> list[list[float]]:
+    """What each ending costs after its context, question by question.
 
     A context but for its last token goes through the model once; the last token and an ending follow, on one row each.
     """

@@ -22,7 +22,7 @@ def cut_prompts(text: str, n: int) -> list[tuple[str, str]]:
     """n places spread evenly over the text: (a prompt of about PROMPT characters, the REFERENCE or so that follow).
 
     The cuts are at spaces, and by characters, so that they are the same for any tokenizer.
-    Raises ValueError where the text is too short for n pieces that do not overlap.
+    Raises ValueError if the text is too short for n pieces that do not overlap.
     """
     whole_number("n", n, 1)
     length = PROMPT + REFERENCE + 2 * _SLACK
@@ -42,7 +42,7 @@ def cut_prompts(text: str, n: int) -> list[tuple[str, str]]:
 
 
 def _space(text: str, place: int) -> int:
-    """The next white space, or the place itself where none is near, as in Chinese."""
+    """The next white space, or the place itself if none is near, as in Chinese."""
     found = re.compile(r"\s").search(text, place, place + _SLACK) if place else None
     return found.start() if found else place
 
@@ -56,9 +56,9 @@ def write_continuations(
     seed: int = 0,
     progress: bool = False,
 ) -> list[str]:
-    """What the model writes behind each prompt, cut to the length of what stands there.
+    """What the model writes after each prompt, cut to the length of what the text has there.
 
-    It is less where the model ends its text, or takes shorter tokens than the text that stands there is made of.
+    It is less if the model ends its text, or takes shorter tokens than those of the text.
     """
     written = []
     for i in tqdm(range(0, len(pieces), _AT_ONCE), desc="writing", disable=not progress):

@@ -12,10 +12,10 @@ Symbols = str | Sequence[Hashable]
 
 
 def longest_overlap(texts: Sequence[Symbols], source: Symbols) -> Symbols:
-    """The longest piece of one of the texts that stands in the source, the first of several; empty where none does.
+    """The longest piece of one of the texts that stands in the source, the first of several; empty if none does.
 
     Takes time in proportion to the length of all of them, some seconds for ten million characters.
-    Raises ValueError where only one side is made of str.
+    Raises ValueError if only one side is made of str.
 
     Example: longest_overlap(["the cat sat"], "a cat saw") -> " cat sa"
     """
@@ -36,9 +36,9 @@ def longest_overlap(texts: Sequence[Symbols], source: Symbols) -> Symbols:
 
 
 def share_found(texts: Sequence[Symbols], source: Symbols, n: int) -> float:
-    """The share of all windows of n symbols in the texts that stand in the source too; 0 where there are none.
+    """The share of all windows of n symbols in the texts that stand in the source too; 0 if there are none.
 
-    Raises ValueError where only one side is made of str.
+    Raises ValueError if only one side is made of str.
     """
     _check_kinds(texts, source)
     windows = [window for text in texts for window in ngrams(_plain(text), n)]
@@ -49,7 +49,7 @@ def share_found(texts: Sequence[Symbols], source: Symbols, n: int) -> float:
 def _check_kinds(texts: Sequence[Symbols], source: Symbols) -> None:
     if isinstance(texts, str) or any(isinstance(text, str) != isinstance(source, str) for text in texts):
         raise ValueError(
-            "Characters are compared with words, or one text was given where several go; give a list of str and a "
+            "Characters are compared with words, or one text was given in place of several; give a list of str and a "
             "str, or a list of lists and a list."
         )
 
@@ -67,13 +67,13 @@ class _Index:
 
     def __init__(self, texts: Sequence[Symbols]):
         self.following: list[dict[Hashable, int]] = [{}]
-        """The state behind each symbol that can come next; state 0 is the empty piece."""
+        """The state after each symbol that can come next; state 0 is the empty piece."""
         self.shorter = [-1]
         """The state of the longest end that isn't of this one."""
         self.lengths = [0]
         """Of the longest piece."""
         self.ends = [(0, 0)]
-        """Where it ends first: the number of the text, and the place behind it."""
+        """Where it ends first: the number of the text, and the place after it."""
         last = 0
         for k, text in enumerate(texts):
             for place, symbol in enumerate(_plain(text), start=1):
@@ -91,7 +91,7 @@ class _Index:
         return new
 
     def _ending(self, state: int, symbol: Hashable) -> int:
-        """The state of `state`'s longest piece with the symbol; it gets one of its own, where it has none."""
+        """The state of `state`'s longest piece with the symbol; it gets one of its own, if it has none."""
         found, length = self.following[state][symbol], self.lengths[state] + 1
         if self.lengths[found] == length:
             return found

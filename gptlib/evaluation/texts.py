@@ -12,7 +12,7 @@ from gptlib.utils.validation import whole_number
 def bleu(written: Sequence[str], references: Sequence[str]) -> float:
     """Corpus BLEU (Papineni et al. 2002), 0 to 100, as `sacrebleu` counts it by default; one reference for each text.
 
-    Raises ValueError where the two are not as many, at least one; RuntimeError where sacrebleu is not installed.
+    Raises ValueError if the two are not as many, at least one; RuntimeError if sacrebleu is not installed.
     """
     sacrebleu = require_sacrebleu()
     if isinstance(written, str) or isinstance(references, str):
@@ -23,7 +23,7 @@ def bleu(written: Sequence[str], references: Sequence[str]) -> float:
 
 
 def require_sacrebleu():
-    """The module; RuntimeError, saying how to install it, where it is missing."""
+    """The module; RuntimeError, saying how to install it, if it is missing."""
     try:
         import sacrebleu
     except ImportError:
@@ -37,20 +37,20 @@ def ngrams(tokens: Sequence[Hashable], n: int) -> Iterator[tuple]:
     return (tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1))
 
 
-def distinct(texts: Sequence[Sequence[Hashable]], n: int) -> float:
-    """distinct-n: how many different n-grams all texts together have, as a share of all their n-grams; 0 of none is 0.
+def distinct(sequences: Sequence[Sequence[Hashable]], n: int) -> float:
+    """distinct-n: how many different n-grams all sequences together have, as a share of all their n-grams; 0 of none is 0.
 
-    texts: lists of words, or of tokens. Longer texts have lower shares, so compare texts of like length. (Li et al.
+    sequences: lists of words, or of tokens. Longer ones have lower shares, so compare those of like length. (Li et al.
     2016, section 5, divide by the number of words, so that texts without any repetition stay below 1 for n > 1.)
     """
-    grams = [gram for text in texts for gram in ngrams(text, n)]
+    grams = [gram for sequence in sequences for gram in ngrams(sequence, n)]
     return len(set(grams)) / len(grams) if grams else 0.0
 
 
-def repetition(texts: Sequence[Sequence[Hashable]], n: int = 4) -> float:
-    """seq-rep-n (Welleck et al. 2020): the share of n-grams that a text had before, the mean over texts.
+def repetition(sequences: Sequence[Sequence[Hashable]], n: int = 4) -> float:
+    """seq-rep-n (Welleck et al. 2020): the share of n-grams that a sequence had before, the mean over sequences.
 
-    Texts of fewer than n words are left out; 0 where none is left.
+    Sequences of fewer than n words are left out; 0 if none is left.
     """
-    shares = [1 - len(set(grams)) / len(grams) for text in texts if (grams := list(ngrams(text, n)))]
+    shares = [1 - len(set(grams)) / len(grams) for sequence in sequences if (grams := list(ngrams(sequence, n)))]
     return sum(shares) / len(shares) if shares else 0.0

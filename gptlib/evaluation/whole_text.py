@@ -46,7 +46,7 @@ class TextLoss:
     def bits_per_byte(self) -> float:
         """(nats / ln 2 + 8 lost_bytes) / n_bytes: bits a byte costs (Gao et al. 2020, section 3.1).
 
-        A byte that the tokens lose is charged 8 bits, as if `<|unk|>` were an escape behind which the word is spelled
+        A byte that the tokens lose is charged 8 bits, as if `<|unk|>` were an escape after which the word is spelled
         by a model that takes all bytes for equally likely. That is how compressors charge what their model can't say
         (PPM's escape to order -1, Cleary & Witten 1984). Without it, the more a tokenizer threw away, the better.
         Where such a word ends is not charged; a code that has to say it needs up to 8 bits a lost word more.
@@ -65,9 +65,9 @@ def text_loss(
 ) -> TextLoss:
     """What the text costs the model: each token is scored once, given what stands before it in its window.
 
-    The first token is given the end-of-text token. Where the tokenizer has none, nothing stands before it, and it is
-    charged as a guess among equals, ln(vocab_size). stride, batch_size: those of `sliding_nats`.
-    Raises ValueError where the text is empty, or the tokenizer can't encode it or isn't the model's.
+    The first token is given the end-of-text token. If the tokenizer has none, nothing stands before it, and it is
+    charged as a guess among equals, ln(vocab_size). stride, batch_size: those of `sliding_nll`.
+    Raises ValueError if the text is empty, or the tokenizer can't encode it or isn't the model's.
     """
     check_tokenizer(model, tokenizer)
     ids = tokenizer.encode(text)
@@ -75,11 +75,11 @@ def text_loss(
         raise ValueError("The text is empty, so there is no loss; give a text of at least one character.")
     known = [] if tokenizer.eos_id is None else [tokenizer.eos_id]
     nats = 0.0 if known else math.log(tokenizer.vocab_size)
-    nats += sliding_nats(model, known + ids, stride=stride, batch_size=batch_size, progress=progress)
+    nats += sliding_nll(model, known + ids, stride=stride, batch_size=batch_size, progress=progress)
     return TextLoss(nats, len(ids), n_bytes(text), lost_bytes(tokenizer, text))
 
 
-def sliding_nats(
+def sliding_nll(
     model: GPTModel,
     ids: Sequence[int] | np.ndarray | Tensor,
     *,
@@ -150,7 +150,7 @@ def lost_bytes(tokenizer: Tokenizer, text: str) -> int:
     """How many bytes of the text (UTF-8) can't be had back from its tokens; 0 for a tokenizer that loses nothing.
 
     Counted by words, each encoded by itself, as the word tokenizer does. A tokenizer that does something else with the
-    whole text than with its words, such as to drop a space between two, loses all of it: nobody can say where.
+    whole text than with its words, such as to drop a space between two, loses all of it: nobody can say which.
     """
     restored = tokenizer.decode(tokenizer.encode(text))
     if restored == text:

@@ -15,9 +15,9 @@ class TrainingConfig:
     """How to train. A step is one update of the weights; a field's docstring is its help on the command line."""
 
     epochs: int | None = None
-    """Passes over the training text; leave out where max_steps is given. Neither given: one epoch."""
+    """Passes over the training text; leave out if max_steps is given. Neither given: one epoch."""
     max_steps: int | None = None
-    """Number of steps; leave out where epochs is given."""
+    """Number of steps; leave out if epochs is given."""
     batch_size: int = 16
     """Windows of text in one forward pass, for the loaders that are made from this config."""
     gradient_accumulation_steps: int = 1
@@ -43,7 +43,7 @@ class TrainingConfig:
     precision: Literal[PRECISIONS] = "auto"
     """Precision of the matrix products: fp32, bf16, fp16 (with loss scaling), or auto, which measures and says."""
     compile: bool = False
-    """Compile the model with torch.compile: a slow start, then faster steps; falls back where there is no compiler."""
+    """Compile the model with torch.compile: a slow start, then faster steps; falls back if there is no compiler."""
     activation_checkpointing: bool = False
     """Keep only each block's input and compute the rest again for the gradients: less memory, a third more time."""
     eval_interval: int = 100
@@ -122,7 +122,7 @@ class TrainingConfig:
     def total_steps(self, batches_per_epoch: int | None) -> int:
         """Steps of the whole run; a last step that would lack forward passes is left out.
 
-        Raises ValueError where epochs are to be counted and the loader does not know its length.
+        Raises ValueError if epochs are to be counted and the loader does not know its length.
         """
         if self.max_steps is not None:
             return self.max_steps

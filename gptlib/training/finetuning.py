@@ -106,9 +106,9 @@ def answers(
 ) -> list[str]:
     """What the model says to each instruction, without the white space around it, in the order of the prompts.
 
-    An answer ends at <|endoftext|>, after max_new_tokens, or where the model's context does. options: those of
+    An answer ends at <|endoftext|>, after max_new_tokens, or when the model's context does. options: those of
     `generate`; without a temperature, each token is the likeliest.
-    Raises ValueError for a prompt that leaves no room for an answer, and where an option makes no sense.
+    Raises ValueError for a prompt that leaves no room for an answer and for an option that makes no sense.
     """
     whole_number("batch_size", batch_size, 1)
     template, context = find_template(template), model.config.context_length

@@ -24,7 +24,7 @@ COLUMNS = (
 
 @dataclass
 class History:
-    """The record of a run. `history["val_loss"]` is a column of `rows` as a list, None where it wasn't measured."""
+    """The record of a run. `history["val_loss"]` is a column of `rows` as a list, None if it wasn't measured."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     """One dict an evaluation, with the keys COLUMNS; seconds are those of training, without evaluations."""
@@ -45,7 +45,7 @@ class History:
 
     @property
     def best(self) -> dict[str, Any] | None:
-        """The row with the lowest validation loss (training loss, where nothing was held out)."""
+        """The row with the lowest validation loss (training loss, if nothing was held out)."""
         held_out = [row for row in self.rows if row["val_loss"] is not None]
         key = "val_loss" if held_out else "train_loss"
         return min(held_out or self.rows, key=lambda row: row[key], default=None)
@@ -62,7 +62,7 @@ class History:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "History":
-        """The inverse of to_dict. Raises ValueError, KeyError or TypeError where it is no history."""
+        """The inverse of to_dict. Raises ValueError, KeyError or TypeError if it is no history."""
         if any(set(row) != set(COLUMNS) for row in data["rows"]):
             raise ValueError("its history has other columns")
         return cls(
@@ -72,7 +72,7 @@ class History:
         )
 
     def save_csv(self, path: str | Path) -> None:
-        """Write the rows as CSV with a header, atomically; an empty field where nothing was measured.
+        """Write the rows as CSV with a header, atomically; an empty field for what was not measured.
 
         Raises CheckpointError if the file can't be written.
         """
@@ -102,7 +102,7 @@ class TensorBoardWriter:
     """Mirrors a history to a TensorBoard folder, every row once.
 
     The folder's earlier event files are replaced by the rows that the history has, since a killed run may have
-    written rows there that its checkpoint does not know. Raises ValueError where TensorBoard is not installed.
+    written rows there that its checkpoint does not know. Raises ValueError if TensorBoard is not installed.
     """
 
     def __init__(self, folder: str | Path, history: History):

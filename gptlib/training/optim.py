@@ -17,7 +17,7 @@ def create_optimizer(
     betas: tuple[float, float],
     name: str = "adamw",
 ) -> "torch.optim.AdamW | CombinedOptimizer":
-    """AdamW (Loshchilov & Hutter 2019), fused into one kernel where the device has that, for all or what Muon leaves.
+    """AdamW (Loshchilov & Hutter 2019), fused into one kernel if the device has that, for all or what Muon leaves.
 
     name: "adamw", or "muon", which takes the matrices inside the blocks. Matrices decay; biases, LayerNorm's scales and
     shifts do not, since a penalty on them only biases the model.

@@ -1,4 +1,4 @@
-"""What a run needs to go on where it was stopped: its file, checked, and the state of the random numbers."""
+"""What a stopped run needs to go on: its file, checked, its kernels, and the state of the random numbers."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -27,12 +27,12 @@ def csv_path(path: str | Path) -> Path:
 
 
 def board_folder(path: str | Path) -> Path:
-    """The folder of TensorBoard's files of the run, where it writes any."""
+    """The folder of TensorBoard's files of the run, if it writes any."""
     return Path(path).with_suffix(".tensorboard")
 
 
 def adapter_folder(path: str | Path) -> Path:
-    """The folder of the run's LoRA adapter, where it trains one: a.pth -> a.adapter."""
+    """The folder of the run's LoRA adapter, if it trains one: a.pth -> a.adapter."""
     return Path(path).with_suffix(".adapter")
 
 
@@ -100,8 +100,8 @@ def set_aside(path: str | Path) -> list[Path]:
 def claim(out: str | Path, resumed: str | Path | None = None) -> list[Path]:
     """Make the names of `out` those of the run that begins; what an earlier run is kept as, if there was one.
 
-    resumed: the .last.pth that the run goes on from. Where that is the file beside `out`, the files are the run's own
-    already; where the run goes on under another name, its best model so far is copied there.
+    resumed: the .last.pth that the run goes on from. If that is the file beside `out`, the files are the run's own
+    already; if the run goes on under another name, its best model so far is copied there.
     """
     out, kept = Path(out), []
     goes_on = resumed is not None and last_path(out).resolve() == Path(resumed).resolve()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gptlib import loss as loss_module
-from gptlib.evaluation import TextLoss, lost_bytes, sliding_nats, text_loss, whole_text
+from gptlib.evaluation import TextLoss, lost_bytes, sliding_nll, text_loss, whole_text
 from gptlib.generation.quantization import with_precision
 from gptlib.model import GPTModel
 from gptlib.tokenizers import BPETokenizer, CharTokenizer, WordTokenizer
@@ -66,24 +66,24 @@ def test_every_token_is_scored_once_with_as_much_context_as_the_windows_give(n_i
 @pytest.mark.parametrize("n", [2, 16, 17, 18, 60])
 def test_the_sum_is_that_of_the_slow_loop(tiny_model, context, stride, n):
     expected = slow_nats(tiny_model, IDS[:n], context, stride)
-    assert sliding_nats(tiny_model, IDS[:n], context_length=context, stride=stride) == pytest.approx(expected, rel=1e-5)
+    assert sliding_nll(tiny_model, IDS[:n], context_length=context, stride=stride) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
 def test_batches_change_nothing(tiny_model, batch_size):
-    one = sliding_nats(tiny_model, IDS, stride=4, batch_size=1)
-    assert sliding_nats(tiny_model, torch.tensor(IDS), stride=4, batch_size=batch_size) == pytest.approx(one, rel=1e-6)
+    one = sliding_nll(tiny_model, IDS, stride=4, batch_size=1)
+    assert sliding_nll(tiny_model, torch.tensor(IDS), stride=4, batch_size=batch_size) == pytest.approx(one, rel=1e-6)
 
 
 def test_one_token_alone_has_no_loss(tiny_model):
-    assert sliding_nats(tiny_model, [3]) == sliding_nats(tiny_model, []) == 0
+    assert sliding_nll(tiny_model, [3]) == sliding_nll(tiny_model, []) == 0
 
 
 @pytest.mark.filterwarnings("error")
 def test_ids_of_a_prepared_file_are_taken_as_they_are(tiny_model, tmp_path):
     np.array(IDS, dtype=np.uint16).tofile(tmp_path / "test.bin")
     mapped = np.memmap(tmp_path / "test.bin", dtype=np.uint16, mode="r")
-    assert sliding_nats(tiny_model, mapped) == sliding_nats(tiny_model, IDS)
+    assert sliding_nll(tiny_model, mapped) == sliding_nll(tiny_model, IDS)
 
 
 def transformers_recipe(model, ids, max_length, stride, *, counts_all):
@@ -111,7 +111,7 @@ def test_transformers_recipe_gives_the_same(make_twins, stride):
     """Their windows of 16 tokens have 15 inputs that predict anything."""
     ours, theirs = make_twins(weight_tying=True, qkv_bias=True)
     ids = torch.randint(61, (6000,), generator=torch.Generator().manual_seed(1)).tolist()
-    mean = sliding_nats(ours, ids, context_length=15, stride=stride) / (len(ids) - 1)
+    mean = sliding_nll(ours, ids, context_length=15, stride=stride) / (len(ids) - 1)
     assert mean == pytest.approx(transformers_recipe(theirs.eval(), ids, 16, stride, counts_all=True), rel=1e-5)
     as_documented = transformers_recipe(theirs.eval(), ids, 16, stride, counts_all=False)
     assert mean == pytest.approx(as_documented, abs=1e-3)
@@ -171,18 +171,18 @@ def test_bytes_are_counted_in_utf8(make_model):
 
 def test_dropout_is_off_meanwhile_and_on_again(make_model):
     model, plain = make_model(drop_rate=0.5).train(), make_model(drop_rate=0.0)
-    assert sliding_nats(model, IDS) == pytest.approx(sliding_nats(plain, IDS), rel=1e-6)
+    assert sliding_nll(model, IDS) == pytest.approx(sliding_nll(plain, IDS), rel=1e-6)
     assert all(module.training for module in model.modules())
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_only_what_is_scored_gets_logits_and_never_all_at_once(tiny_model, monkeypatch):
     monkeypatch.setattr(loss_module, "MANY_LOGITS", 10 * 61)
-    whole = sliding_nats(tiny_model, IDS, stride=4)
+    whole = sliding_nll(tiny_model, IDS, stride=4)
     seen = []
     hook = tiny_model.output_head.register_forward_hook(lambda module, inputs, out: seen.append(out.numel() // 61))
     try:
-        assert sliding_nats(tiny_model, IDS, stride=4) == whole
+        assert sliding_nll(tiny_model, IDS, stride=4) == whole
     finally:
         hook.remove()
     assert max(seen) <= 10
@@ -192,7 +192,7 @@ def test_only_what_is_scored_gets_logits_and_never_all_at_once(tiny_model, monke
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
 def test_models_in_few_bits_can_be_judged(tiny_model, precision):
     smaller, _ = with_precision(tiny_model, precision)
-    assert sliding_nats(smaller, IDS) / len(IDS) == pytest.approx(sliding_nats(tiny_model, IDS) / len(IDS), abs=0.1)
+    assert sliding_nll(smaller, IDS) / len(IDS) == pytest.approx(sliding_nll(tiny_model, IDS) / len(IDS), abs=0.1)
 
 
 # What a tokenizer loses
@@ -259,10 +259,10 @@ BAD_INPUTS = {  # what is done: a part of the message with the value, and one wi
     "stride too long": (lambda m, t: text_loss(m, t, TEXT, stride=17), "stride=17", "at most the window of 16"),
     "half a stride": (lambda m, t: text_loss(m, t, TEXT, stride=0.5), "stride=0.5", "whole number"),
     "no batch": (lambda m, t: text_loss(m, t, TEXT, batch_size=0), "batch_size=0", "at least 1"),
-    "no context": (lambda m, t: sliding_nats(m, IDS, context_length=0), "context_length=0", "at least 1"),
-    "context too long": (lambda m, t: sliding_nats(m, [1, 2], context_length=17), "context_length=17", "at most 16"),
-    "a batch of ids": (lambda m, t: sliding_nats(m, torch.tensor([IDS])), "(1, 150)", "one row of integers"),
-    "ids that are floats": (lambda m, t: sliding_nats(m, [1.5, 2.5]), "float64", "one row of integers"),
+    "no context": (lambda m, t: sliding_nll(m, IDS, context_length=0), "context_length=0", "at least 1"),
+    "context too long": (lambda m, t: sliding_nll(m, [1, 2], context_length=17), "context_length=17", "at most 16"),
+    "a batch of ids": (lambda m, t: sliding_nll(m, torch.tensor([IDS])), "(1, 150)", "one row of integers"),
+    "ids that are floats": (lambda m, t: sliding_nll(m, [1.5, 2.5]), "float64", "one row of integers"),
     "unknown character": (lambda m, t: text_loss(m, t, "The ✂"), "'✂'", "train on a text that has it"),
     "another tokenizer": (
         lambda m, t: text_loss(m, BPETokenizer([]), TEXT),

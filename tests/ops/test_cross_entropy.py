@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from gptlib import loss as loss_module
 from gptlib.datasets import IGNORE_INDEX, create_dataloader
-from gptlib.evaluation import batch_loss, evaluate_loss, next_token_loss
+from gptlib.evaluation import evaluate_loss, next_token_loss
+from gptlib.loss import batch_loss
 from gptlib.ops import cross_entropy as chunked_loss
 from gptlib.ops.cross_entropy import linear_cross_entropy
 from gptlib.training import TrainingConfig, train
