@@ -25,8 +25,8 @@ from torch import nn
 from weights import peak_memory
 
 from gptlib import plots
-from gptlib.loss import batch_loss
 from gptlib.lora import TARGETS, LoRAConfig, add_lora, trainable_parameters
+from gptlib.loss import batch_loss
 from gptlib.model import GPT2_CONFIGS, GPTModel
 from gptlib.ops.benchmark import describe, machine
 from gptlib.ops.devices import autocast

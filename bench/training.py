@@ -170,7 +170,11 @@ def steps(options, peers: list[str], found: dict) -> list[dict]:
 
 def memory(options) -> list[dict]:
     """The peak of one step with and without what saves memory, in bf16."""
-    kinds = {"all logits at once": ["--plain"], "loss in chunks": [], "chunks and activation checkpointing": ["--activation-checkpointing"]}
+    kinds = {
+        "all logits at once": ["--plain"],
+        "loss in chunks": [],
+        "chunks and activation checkpointing": ["--activation-checkpointing"],
+    }
     rows = []
     for name, extra in kinds.items():
         figures = run(options, "gptlib", "bf16", *extra)

@@ -1,4 +1,8 @@
-"""The loss that training and evaluation share: of a batch, of a loader, of single tokens."""
+"""The loss that training and evaluation share: of a batch, of a loader, of single tokens.
+
+Large vocabularies go through `gptlib.ops.cross_entropy`, in chunks: ours, since PyTorch's own keeps all logits, or
+(`F.linear_cross_entropy`) saves memory on GPUs alone and takes longer on a CPU.
+"""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping

@@ -38,7 +38,7 @@ def ngrams(tokens: Sequence[Hashable], n: int) -> Iterator[tuple]:
 
 
 def distinct(sequences: Sequence[Sequence[Hashable]], n: int) -> float:
-    """distinct-n: how many different n-grams all sequences together have, as a share of all their n-grams; 0 of none is 0.
+    """distinct-n: how many different n-grams all sequences have together, as a share of all their n-grams, if any.
 
     sequences: lists of words, or of tokens. Longer ones have lower shares, so compare those of like length. (Li et al.
     2016, section 5, divide by the number of words, so that texts without any repetition stay below 1 for n > 1.)

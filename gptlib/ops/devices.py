@@ -106,6 +106,11 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     return torch.autocast(device.type, DTYPES[precision])
 
 
+def grad_scaler(device: torch.device, precision: str) -> torch.amp.GradScaler:
+    """Scales the loss in fp16, so that small gradients do not vanish; does nothing in other precisions."""
+    return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+
+
 @lru_cache
 def peak_flops(device: torch.device, precision: str) -> float | None:
     """Floating-point operations a second that the device reaches at best; None where nobody knows.

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gptlib.loss import perplexity
 from gptlib.utils.errors import CheckpointError
 from gptlib.utils.files import write_atomically
 
@@ -49,6 +50,28 @@ class History:
         held_out = [row for row in self.rows if row["val_loss"] is not None]
         key = "val_loss" if held_out else "train_loss"
         return min(held_out or self.rows, key=lambda row: row[key], default=None)
+
+    def add(self, *, flops_per_token: float, peak: float | None, **measured: Any) -> dict[str, Any]:
+        """Add a row and return it. measured: the columns that do not follow from the others.
+
+        flops_per_token, peak: what a token takes and the device can do (None: nobody knows), for the column "mfu".
+        """
+        val_loss, speed = measured["val_loss"], self.speed(measured["tokens"], measured["seconds"])
+        follows = {
+            "perplexity": perplexity(measured["train_loss"] if val_loss is None else val_loss),
+            "tokens_per_second": speed,
+            "mfu": speed * flops_per_token / peak if speed and peak else None,
+        }
+        row = measured | follows
+        self.rows.append({column: row[column] for column in COLUMNS})
+        return self.rows[-1]
+
+    def speed(self, tokens: int, seconds: float) -> float | None:
+        """Tokens a second since the last row, when the run has come so far; None before the first."""
+        if not self.rows:
+            return None
+        last = self.rows[-1]
+        return (tokens - last["tokens"]) / max(seconds - last["seconds"], 1e-9)
 
     @property
     def evaluations_since_best(self) -> int:

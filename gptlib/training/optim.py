@@ -41,7 +41,9 @@ class Muon(torch.optim.Optimizer):
     """Momentum, each step of a matrix made orthogonal: all directions change by as much (Jordan et al. 2024).
 
     The step of an (m, n) matrix is scaled by 0.2 sqrt(max(m, n)), so that its entries are as large as AdamW's and one
-    learning rate serves both (Liu et al. 2025, section 2.2). Matrices of one shape are treated as a batch.
+    learning rate serves both (Liu et al. 2025, section 2.2).
+    Ours, since `torch.optim.Muon` takes one matrix after the other: here those of one shape are a batch, which for the
+    many small matrices of a small model has been up to three times as fast.
     """
 
     def __init__(self, params, lr: float, weight_decay: float, momentum: float = 0.95):
@@ -142,8 +144,3 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer | CombinedOptimizer, s
                 average = averages[name]
                 if not isinstance(average, Tensor) or average.shape != parameter.shape:
                     raise ValueError(f"{name} does not fit its parameter")
-
-
-def grad_scaler(device: torch.device, precision: str) -> torch.amp.GradScaler:
-    """Scales the loss in fp16, so that small gradients do not vanish; does nothing in other precisions."""
-    return torch.amp.GradScaler(device.type, enabled=precision == "fp16")

@@ -1,4 +1,7 @@
-"""The learning rate of each step."""
+"""The learning rate of each step.
+
+Ours, since PyTorch's schedulers count their own calls: a function of the step needs no state to resume from.
+"""
 
 import math
 

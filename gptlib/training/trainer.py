@@ -21,16 +21,18 @@ from gptlib.datasets import (
     IGNORE_INDEX,
     SlidingWindowDataset,
     batches_from,
+    begin_pass,
     loader_length,
     tokens_per_batch,
 )
-from gptlib.loss import Batch, batch_loss, evaluate_loss, inputs_and_targets, perplexity
+from gptlib.loss import Batch, batch_loss, evaluate_loss, inputs_and_targets
 from gptlib.model import unwrap
 from gptlib.ops.allocator import retain_freed_memory
 from gptlib.ops.backend import Backend, default_backend, use_backend
 from gptlib.ops.devices import (
     PrecisionChoice,
     autocast,
+    grad_scaler,
     peak_flops,
     pick_device,
     pick_precision,
@@ -38,9 +40,10 @@ from gptlib.ops.devices import (
 )
 from gptlib.tokenizers import Tokenizer
 from gptlib.training.activation_checkpointing import activation_checkpointing
+from gptlib.training.compiling import compiled
 from gptlib.training.config import TrainingConfig
 from gptlib.training.history import History, TensorBoardWriter, one_line
-from gptlib.training.optim import create_optimizer, grad_scaler, load_optimizer_state
+from gptlib.training.optim import create_optimizer, load_optimizer_state
 from gptlib.training.reporting import Console, indented, live_sample
 from gptlib.training.resume import backend_of, random_state, set_random_state
 from gptlib.training.run_files import board_folder, csv_path
@@ -83,7 +86,7 @@ class Trainer:
 
         width, context_length = self.model.config.emb_dim, self.model.config.context_length
         tokens = tokens_per_batch(train_loader) or c.batch_size * context_length
-        self.tokens_per_step = tokens * c.gradient_accumulation_steps  # planned, and roughly
+        self.tokens_per_step = tokens * c.gradient_accumulation_steps
         self.choice = pick_precision(c.precision, self.device, width, tokens, self.backend)
         self.precision = self.choice.precision
         self.scaler = grad_scaler(self.device, self.precision)
@@ -114,7 +117,8 @@ class Trainer:
                 self.board = TensorBoardWriter(folder, self.history)
                 at_the_end.enter_context(closing(self.board))
             if c.compile:
-                self.forward = self.compiled()
+                batch = next(begin_pass(self.train_loader, c.seed))
+                self.forward = compiled(self.forward, batch, self.device, self.precision, self.console.log)
             if not self.history.rows:
                 self.evaluate()
             elif self.out:  # a killed run may lack its last row there
@@ -162,28 +166,24 @@ class Trainer:
         self.tokens += sum(inputs.numel() for inputs, _ in batches)
         self.seconds += time.perf_counter() - start
         self.history.step_losses.append(loss)
-        self.console.advance(loss, self.speed())
+        self.console.advance(loss, self.history.speed(self.tokens, self.seconds))
 
     def evaluate(self) -> None:
         """Measure both losses, log them with a sample as a row of the history, save."""
         synchronize(self.device)
         train_loss, val_loss = self.loss_of(self.train_loader), self.loss_of(self.val_loader)
-        speed = self.speed() if self.history.rows else None
-        peak = peak_flops(self.device, self.precision)
         n, taken = self.batches_per_epoch, self.step * self.config.gradient_accumulation_steps
-        row = {
-            "step": self.step,
-            "epoch": taken / n if n else None,
-            "tokens": self.tokens,
-            "learning_rate": self.learning_rate(),
-            "train_loss": train_loss,
-            "val_loss": val_loss,
-            "perplexity": perplexity(train_loss if val_loss is None else val_loss),
-            "tokens_per_second": speed,
-            "mfu": speed * self.model.flops_per_token() / peak if speed and peak else None,
-            "seconds": self.seconds,
-        }
-        self.history.rows.append(row)
+        row = self.history.add(
+            step=self.step,
+            epoch=taken / n if n else None,
+            tokens=self.tokens,
+            seconds=self.seconds,
+            learning_rate=self.learning_rate(),
+            train_loss=train_loss,
+            val_loss=val_loss,
+            flops_per_token=self.model.flops_per_token(),
+            peak=peak_flops(self.device, self.precision),
+        )
         self.console.log(one_line(row))
         if self.tokenizer is not None and self.config.sample_prompt is not None:
             text = live_sample(self.model, self.tokenizer, self.config)
@@ -296,10 +296,12 @@ class Trainer:
         loss = evaluate_loss(self.model, loader, self.config.eval_batches, precision=self.precision)
         return self.finite("The loss", loss, self.step)
 
-    def speed(self) -> float:
-        """Tokens a second since the last evaluation, evaluations not counted."""
-        last = self.history.rows[-1]
-        return (self.tokens - last["tokens"]) / max(self.seconds - last["seconds"], 1e-9)
+    def summary(self) -> str:
+        """What will be trained, in a line."""
+        ours = isinstance(getattr(self.train_loader, "dataset", None), SlidingWindowDataset)
+        tokens = f"{'' if ours else 'about '}{self.tokens_per_step:,} tokens"
+        parameters = f"{self.model.parameter_count():,} parameters on {self.device.type}"
+        return f"{parameters} ({self.choice}); {self.total_steps} steps of {tokens}."
 
     def finite(self, what: str, value: float | Tensor, step: int | None = None) -> float:
         """The value as a number. Raises TrainingError if it isn't one; the gradients are dropped."""
@@ -316,25 +318,3 @@ class Trainer:
             f"{self.learning_rate():.3g}; last good checkpoint: {self.last_good}. Lower "
             "learning_rate or raise warmup_steps, then start again."
         )
-
-    def summary(self) -> str:
-        """What will be trained, in a line."""
-        ours = isinstance(getattr(self.train_loader, "dataset", None), SlidingWindowDataset)
-        return (
-            f"{self.model.parameter_count():,} parameters on {self.device.type} ({self.choice}); "
-            f"{self.total_steps} steps of {'' if ours else 'about '}{self.tokens_per_step:,} tokens."
-        )
-
-    def compiled(self) -> Callable[..., Tensor]:
-        """The model compiled, tried on one batch; or as it was, with a message, if that fails."""
-        try:
-            forward = torch.compile(self.forward)
-            with torch.random.fork_rng(), autocast(self.device, self.precision):
-                batch = next(iter(self.train_loader))
-                batch_loss(forward, *inputs_and_targets(batch, self.device)).backward()
-        except Exception as error:  # whatever a missing or broken compiler raises
-            name = type(error).__name__
-            self.console.log(f"torch.compile does not work here ({name}); training goes on without.")
-            forward = self.forward
-        self.optimizer.zero_grad()
-        return forward

@@ -1,0 +1,24 @@
+"""Compiling a model for training, or going on without if that does not work here."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from gptlib.loss import Batch, batch_loss, inputs_and_targets
+from gptlib.ops.devices import autocast
+
+
+def compiled(
+    model: nn.Module, batch: Batch, device: torch.device, precision: str, log: Callable[[str], None]
+) -> Callable[..., Tensor]:
+    """The model compiled, tried on a batch; or as it is, with a message, if that fails. Gradients are dropped."""
+    try:
+        forward = torch.compile(model)
+        with torch.random.fork_rng(), autocast(device, precision):
+            batch_loss(forward, *inputs_and_targets(batch, device)).backward()
+    except Exception as error:  # whatever a missing or broken compiler raises
+        log(f"torch.compile does not work here ({type(error).__name__}); training goes on without it.")
+        forward = model
+    model.zero_grad()
+    return forward
