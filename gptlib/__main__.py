@@ -1,7 +1,5 @@
 """`python -m gptlib` is `gptlib`."""
 
-import sys
+import runpy
 
-from gptlib.cli import main
-
-sys.exit(main())
+runpy.run_module("gptlib.commands.cli", run_name="__main__")

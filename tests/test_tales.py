@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from gptlib.checkpoints import load_checkpoint
-from gptlib.cli import main
+from gptlib.commands.cli import main
 from gptlib.corpus import load_corpus
 from gptlib.datasets import create_dataloader
 from gptlib.evaluation import evaluate_loss

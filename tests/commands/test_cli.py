@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gptlib.checkpoints import load_checkpoint
-from gptlib.cli import COMMANDS, main
+from gptlib.commands.cli import COMMANDS, main
 from gptlib.ops.backend import Backend, _default
 
 TEXT = (
@@ -167,7 +167,7 @@ def test_help_explains_every_command(command, capsys):
 
 @pytest.mark.parametrize("arguments", [["--help"], ["prepare", "--help"]])
 def test_what_needs_no_torch(arguments):
-    code = "import contextlib, sys; from gptlib.cli import main\n"
+    code = "import contextlib, sys; from gptlib.commands.cli import main\n"
     code += f"with contextlib.suppress(SystemExit): main({arguments})\n"
     code += "sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
@@ -176,7 +176,8 @@ def test_what_needs_no_torch(arguments):
 def test_generate_loads_no_other_framework(home):
     main(["train", *SMALL, "--out", "a.pth"])
     code = (
-        "import sys; from gptlib.cli import main; main(['generate', '--load', 'a.pth', '--max-new-tokens', '2']); "
+        "import sys; from gptlib.commands.cli import main; "
+        "main(['generate', '--load', 'a.pth', '--max-new-tokens', '2']); "
         "sys.exit(any(name in sys.modules for name in ('tensorflow', 'transformers', 'matplotlib')))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

@@ -15,7 +15,7 @@ from training_helpers import At, assert_helpful, child, interrupt, temporary_fil
 
 import gptlib.commands.compare.comparing as comparing
 from gptlib.checkpoints import save_checkpoint
-from gptlib.cli import main
+from gptlib.commands.cli import main
 from gptlib.commands.compare.budget import ComparisonConfig, shape_for
 from gptlib.commands.compare.comparing import TOKENIZERS, compare_tokenizers, split_each
 from gptlib.commands.compare.report import ComparisonRow, finished_rows

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gptlib.checkpoints import save_checkpoint
-from gptlib.cli import main
+from gptlib.commands.cli import main
 from gptlib.corpus import split_text
 from gptlib.evaluation import evaluate_continuations, read_questions, score_choices, text_loss
 from gptlib.tokenizers import CharTokenizer, WordTokenizer

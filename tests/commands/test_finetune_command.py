@@ -8,7 +8,7 @@ import torch
 from training_helpers import identical, weights
 
 from gptlib.checkpoints import load_checkpoint, save_checkpoint
-from gptlib.cli import main
+from gptlib.commands.cli import main
 from gptlib.finetuning import exact_match
 from gptlib.instructions import read_instructions
 from gptlib.lora import LoRAConfig, adapters_of, remove_lora

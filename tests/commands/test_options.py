@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from gptlib.checkpoints import load_checkpoint, save_checkpoint
-from gptlib.cli import COMMANDS, main
+from gptlib.commands.cli import COMMANDS, main
 from gptlib.tokenizers import CharTokenizer
 
 TEXT = "The cat sat by the sea.\nThe fox sat by the mill.\n" * 90
@@ -122,7 +122,7 @@ def test_every_option_is_accepted_and_explained(home, parsed, capsys, monkeypatc
 
 def test_the_overview_imports_no_command():
     code = (
-        "import sys; from gptlib.cli import COMMANDS, main; main([])\n"
+        "import sys; from gptlib.commands.cli import COMMANDS, main; main([])\n"
         "sys.exit(any(f'gptlib.commands.{name}' in sys.modules for name in COMMANDS))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

@@ -4,7 +4,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from learners import LETTER, LOSS, SCALE, SHAPE, scaled
 
-from gptlib.cli import main
+from gptlib.commands.cli import main
 from gptlib.exercises import check, hint, progress, reset
 from gptlib.exercises.registry import find
 

@@ -11,7 +11,7 @@ from training_helpers import assert_helpful
 
 import gptlib.generation.chat as chat
 from gptlib.checkpoints import save_checkpoint
-from gptlib.cli import main
+from gptlib.commands.cli import main
 from gptlib.generation import generate_text
 from gptlib.generation.chat import Conversation
 from gptlib.instructions import CHAT, TEMPLATES

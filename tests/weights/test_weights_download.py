@@ -16,7 +16,7 @@ import pytest
 from mirror_faults import always, claim, cut, other, redirect, stall, status
 from training_helpers import assert_helpful, files_in
 
-from gptlib.cli import main
+from gptlib.commands.cli import main
 from gptlib.utils.download import DownloadError, RetryPolicy, fetch, fetching
 from gptlib.utils.download.request import RefusalError, classify_error
 from gptlib.weights import download
@@ -499,7 +499,7 @@ def test_a_wrong_file_is_replaced_only_by_a_right_one(mirror, tmp_path):
 
 HUB = """
 import sys
-from gptlib.cli import main
+from gptlib.commands.cli import main
 sys.exit(main(["download", "gpt2-medium (355M)", "--source", "huggingface"]))
 """
 

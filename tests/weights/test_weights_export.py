@@ -17,7 +17,7 @@ from pretrained_files import OFFICIAL
 from safetensors import safe_open
 
 from gptlib.checkpoints import Checkpoint, CheckpointError, save_checkpoint
-from gptlib.cli import main
+from gptlib.commands.cli import main
 from gptlib.datasets import create_dataloader
 from gptlib.generation import generate
 from gptlib.lora import merge, switch

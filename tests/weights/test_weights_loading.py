@@ -7,7 +7,7 @@ import torch
 from pretrained_files import IDS, OFFICIAL, save_folder, write_openai
 
 from gptlib.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
-from gptlib.cli import main
+from gptlib.commands.cli import main
 from gptlib.tokenizers import CharTokenizer, GPT2Tokenizer
 from gptlib.weights.export import export_to_huggingface
 from gptlib.weights.loading import load_model
