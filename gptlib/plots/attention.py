@@ -9,10 +9,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
-from matplotlib.patches import Patch
 
-from gptlib.plots.base import BLUE, GREY, PALE, PALE_BLUE, PALE_GREY, in_style, new_panels
-from gptlib.plots.cells import as_grid, draw_cell
+from gptlib.plots.base import BLUE, PALE, PALE_BLUE, PALE_GREY, in_style, new_panels
+from gptlib.plots.cells import as_grid, cell_legend, draw_cell
 from gptlib.plots.checks import as_array, as_matrices, as_matrix
 from gptlib.plots.labels import token_label
 from gptlib.plots.matrices import draw_heat_map, plot_matrices
@@ -147,9 +146,5 @@ def plot_computed_keys(prompt: int, new: int, axes: Sequence[Axes] | None = None
         as_grid(ax, prompt + new - 1, new)
         ax.set_yticks(range(new), [f"run {i + 1}" for i in range(new)])
         ax.set(xlabel="position", title=f"{'with' if cache else 'without'} a cache: {total} computed")
-    patches = [
-        Patch(facecolor=look["face"], hatch=look.get("hatch"), edgecolor=GREY, label=name)
-        for name, look in looks.items()
-    ]
-    axes[0].figure.legend(handles=patches, loc="outside lower center", ncols=2, fontsize=9)
+    cell_legend(axes[0], looks, "lower center")
     return axes

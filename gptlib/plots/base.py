@@ -17,7 +17,7 @@ from gptlib.utils.files import write_atomically
 
 INK = "#222222"
 DARK_ORANGE = "#A84600"  # ORANGE as text
-BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#6B6B6B"
+COLOURS = BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#6B6B6B"
 PALE_BLUE, PALE_ORANGE, PALE_GREEN, PALE_PURPLE, PALE_GREY = "#C6DFF1", "#FADCC6", "#CBEBDF", "#F3DBE8", "#E1DED5"
 PALE = (PALE_BLUE, PALE_ORANGE, PALE_GREEN, PALE_PURPLE, PALE_GREY)
 """Faces of cells and boxes: dark text can be read on each."""
@@ -108,6 +108,11 @@ def legend_below(ax: Axes, **options) -> None:
     """A legend in one line, below the label of the x axis however high the Axes are."""
     below = ax.transAxes + ScaledTranslation(0, -40 / 72, ax.figure.dpi_scale_trans)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below, ncols=5, fontsize=9, **options)
+
+
+def annotate(ax: Axes, text: str, at: tuple[float, float], offset: tuple[float, float], **style) -> None:
+    """Write a text at a point's side; offset: in points."""
+    ax.annotate(text, at, xytext=offset, textcoords="offset points", **style)
 
 
 def save_figure(figure: Axes | Figure, path: str | Path) -> Path:

@@ -5,21 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
-from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from gptlib.plots.base import (
-    GREY,
-    ORANGE,
-    PALE_BLUE,
-    PALE_GREEN,
-    PALE_GREY,
-    PALE_ORANGE,
-    in_style,
-    new_axes,
-    new_panels,
-)
-from gptlib.plots.cells import as_grid, draw_cell
+from gptlib.plots.base import ORANGE, PALE_BLUE, PALE_GREEN, PALE_GREY, PALE_ORANGE, in_style, new_axes, new_panels
+from gptlib.plots.cells import as_grid, cell_legend, draw_cell
 from gptlib.plots.checks import as_array
 from gptlib.plots.labels import MONO, Token, token_label
 
@@ -48,7 +37,7 @@ def plot_targets(
     as_grid(ax, len(inputs), 2)
     ax.set_yticks([0, 1], ["input", "target"])
     ax.set(title=title, xlabel="position")
-    _legend(ax, TOKENS)
+    cell_legend(ax, {kind: {"face": colour} for kind, colour in TOKENS.items()})
     return ax
 
 
@@ -79,10 +68,5 @@ def plot_batches(batches: Mapping[str, tuple], axes: Sequence[Axes] | None = Non
         every = max(1, len(picture) // 4)
         ax.set_yticks(np.arange(0, len(picture), every) + 0.5, range(0, len(picture), every))
         ax.grid(visible=False)
-    _legend(axes[0], KINDS)
+    cell_legend(axes[0], {kind: {"face": colour} for kind, colour in KINDS.items()})
     return axes
-
-
-def _legend(ax: Axes, colors: Mapping[str, str]) -> None:
-    patches = [Patch(facecolor=color, edgecolor=GREY, label=kind) for kind, color in colors.items()]
-    ax.figure.legend(handles=patches, loc="outside upper right", ncols=len(patches), fontsize=9)

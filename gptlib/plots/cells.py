@@ -1,6 +1,6 @@
 """Cells with something written in them: tensors, broadcasting, rows of tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -38,6 +38,14 @@ def as_grid(ax: Axes, columns: float, rows: float) -> None:
     ax.tick_params(length=0, labelsize=9)
     ax.spines[:].set_visible(False)
     ax.grid(visible=False)
+
+
+def cell_legend(ax: Axes, looks: Mapping[str, Mapping[str, str]], place: str = "upper right") -> None:
+    """What each look of a cell means ({name: options of `draw_cell`}), in one line, outside the Axes."""
+    patches = [
+        Patch(facecolor=x["face"], hatch=x.get("hatch"), edgecolor=GREY, label=name) for name, x in looks.items()
+    ]
+    ax.figure.legend(handles=patches, loc=f"outside {place}", ncols=len(patches), fontsize=9)
 
 
 @in_style
@@ -134,12 +142,7 @@ def plot_token_rows(
     if notes:
         ax.set(xlabel="", xticks=[])
     if used:
-        patches = [
-            Patch(facecolor=look["face"], hatch=look.get("hatch"), edgecolor=GREY, label=kind)
-            for kind, (look, _) in KINDS.items()
-            if kind in used
-        ]
-        ax.figure.legend(handles=patches, loc="outside upper right", ncols=len(used), fontsize=9)
+        cell_legend(ax, {kind: KINDS[kind][0] for kind in used})
     return ax
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle
 
-from gptlib.plots.base import BLUE, GREY, INK, ORANGE, in_style, legend_beside, looks_of, new_axes
+from gptlib.plots.base import BLUE, GREY, INK, ORANGE, annotate, in_style, legend_beside, looks_of, new_axes
 from gptlib.plots.checks import as_array, as_matrix, as_row, one_for_each
 from gptlib.plots.labels import number_label
 
@@ -34,7 +34,7 @@ def plot_descent(
     ax.plot(points, heights, color=BLUE, marker="o", ls=":" if len(points) > 1 else "", label="weight")
     if len(points) > 1:
         for i in (0, len(points) - 1):
-            ax.annotate(f"step {i}", (points[i], heights[i]), xytext=(7, 5), textcoords="offset points", fontsize=9)
+            annotate(ax, f"step {i}", (points[i], heights[i]), (7, 5), fontsize=9)
     ax.set(xlabel="w", ylabel="loss", ylim=(low, high))
     ax.legend()
     return ax

@@ -97,10 +97,7 @@ def plot_line_panels(
 
 def trailing_mean(values: np.ndarray, n: int) -> np.ndarray:
     """The mean of each value and the n - 1 before it, of fewer at the beginning."""
-    sums = np.cumsum(np.concatenate([[0.0], values]))
-    ends = np.arange(1, len(values) + 1)
-    starts = np.maximum(ends - n, 0)
-    return (sums[ends] - sums[starts]) / (ends - starts)
+    return np.convolve(values, np.ones(n))[: len(values)] / np.minimum(np.arange(1, len(values) + 1), n)
 
 
 Points = dict[str, tuple[np.ndarray, np.ndarray]]

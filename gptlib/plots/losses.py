@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from gptlib.plots.base import BLUE, DARK_ORANGE, GREEN, GREY, ORANGE, in_style, new_axes
+from gptlib.plots.base import BLUE, DARK_ORANGE, GREEN, GREY, ORANGE, annotate, in_style, new_axes
 from gptlib.plots.checks import as_row, one_for_each
 from gptlib.plots.lines import Curve, plot_lines
 
@@ -39,22 +39,15 @@ def plot_losses(history: RunHistory, ax: Axes | None = None, x: str = "step") ->
         every_step = np.interp(np.arange(1, len(history.step_losses) + 1), steps, places)
         behind = len(history.step_losses) - steps[-1]  # steps since the last evaluation: on at the pace so far
         if behind > 0:
-            every_step[-behind:] = places[-1] + np.arange(1, behind + 1) * (places[-1] - places[0]) / (
-                steps[-1] - steps[0]
-            )
+            pace = (places[-1] - places[0]) / (steps[-1] - steps[0])
+            every_step[-behind:] = places[-1] + np.arange(1, behind + 1) * pace
         ax.plot(every_step, history.step_losses, color=GREY, alpha=0.25, linewidth=0.7, label="each batch")
     ax.plot(places, history["train_loss"], color=BLUE, marker="o", markersize=3, label="training")
     if any(loss is not None for loss in history["val_loss"]):
         ax.plot(places, history["val_loss"], color=ORANGE, linestyle="--", marker="s", markersize=3, label="validation")
         best = history.best
-        ax.annotate(
-            f"{best['val_loss']:.3f}",
-            (best[x], best["val_loss"]),
-            textcoords="offset points",
-            xytext=(0, 9),
-            ha="center",
-            color=DARK_ORANGE,
-        )
+        place = best[x], best["val_loss"]
+        annotate(ax, f"{best['val_loss']:.3f}", place, (0, 9), ha="center", color=DARK_ORANGE)
     ax.set(xlabel=x if x != "seconds" else "seconds of training", ylabel=LOSS, title="Loss")
     ax.legend()
     return ax
@@ -87,26 +80,12 @@ def plot_sweep(rates: Sequence[float], losses: Sequence[float], ax: Axes | None 
     one_for_each(losses, len(rates), "losses", "rate")
     order = np.argsort(rates)
     rates, losses = rates[order], losses[order]
-    title = "Learning-rate sweep"
-    ax = plot_lines(
-        {"sweep": (rates, losses)},
-        ax=ax,
-        log="x",
-        title=title,
-        xlabel="learning rate",
-        ylabel="validation loss at the end",
-    )
+    names = {"title": "Learning-rate sweep", "xlabel": "learning rate", "ylabel": "validation loss at the end"}
+    ax = plot_lines({"sweep": (rates, losses)}, ax=ax, log="x", **names)
     best = int(np.nanargmin(losses))
     ax.plot(rates[best], losses[best], color=ORANGE, marker="*", markersize=16, linestyle="none")
-    ax.annotate(
-        f"best: {rates[best]:g}",
-        (rates[best], losses[best]),
-        textcoords="offset points",
-        xytext=(0, -10),
-        ha="center",
-        va="top",
-        color=DARK_ORANGE,
-    )
+    place, style = (rates[best], losses[best]), {"ha": "center", "va": "top", "color": DARK_ORANGE}
+    annotate(ax, f"best: {rates[best]:g}", place, (0, -10), **style)
     ax.margins(y=0.16)  # room for it
     return ax
 

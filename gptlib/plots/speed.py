@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from gptlib.plots.bars import plot_bar_groups, plot_bars
-from gptlib.plots.base import GREY, in_style, new_panels
+from gptlib.plots.base import GREY, annotate, in_style, new_panels
 from gptlib.plots.lines import DOTS, plot_lines
 
 Pairs = Mapping[str, tuple[float, float]]
@@ -33,8 +33,7 @@ def plot_roofline(roofs: Pairs, points: Pairs | None = None, ax: Axes | None = N
     labels = {"xlabel": "operations for each byte read or written", "ylabel": "GFLOP a second", "title": title}
     ax = plot_lines(giga, ax=ax, log="xy", **labels)
     ax.axvline(ridges[0], color=GREY, linestyle=DOTS, linewidth=1)
-    text = {"xytext": (5, 8), "textcoords": "offset points", "fontsize": 9}
-    ax.annotate(f"ridge: {ridges[0]:.3g}", (ridges[0], ax.get_ylim()[0]), **text)
+    annotate(ax, f"ridge: {ridges[0]:.3g}", (ridges[0], ax.get_ylim()[0]), (5, 8), fontsize=9)
     return ax
 
 

@@ -7,25 +7,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
-from gptlib.plots.base import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PALE_BLUE,
-    PALE_GREY,
-    PALE_ORANGE,
-    PURPLE,
-    in_style,
-    legend_below,
-    new_axes,
-)
+from gptlib.plots.base import COLOURS, GREY, PALE_BLUE, PALE_GREY, PALE_ORANGE, in_style, legend_below, new_axes
 from gptlib.plots.cells import as_grid, draw_cell
 from gptlib.plots.labels import MONO, token_label
 from gptlib.utils.validation import whole_number
 
 INPUT, TARGET, FADED, PLAIN = PALE_BLUE, PALE_ORANGE, PALE_GREY, "#FFFFFF"
-PART_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, GREY)
 MARKERS = "osD^v"
 MOST_TOKENS, MOST_WINDOWS = 24, 12  # that a drawn text can have, to be read
 
@@ -49,13 +36,13 @@ def plot_parts(
         )
     grid = np.array([np.asarray(parts, int) for parts in rows.values()])
     n = len(names)
-    if not 1 <= n <= len(PART_COLOURS) or grid.min() < 0 or grid.max() >= n:
+    if not 1 <= n <= len(COLOURS) or grid.min() < 0 or grid.max() >= n:
         raise ValueError(
             f"Parts go from {grid.min()} to {grid.max()} and {n} have a name; use numbers from 0 to {n - 1}, at most "
-            f"{len(PART_COLOURS)} of them."
+            f"{len(COLOURS)} of them."
         )
     ax = new_axes(ax, (6.8, 1.4 + 0.42 * len(rows)))
-    colours = ListedColormap(PART_COLOURS[:n])
+    colours = ListedColormap(COLOURS[:n])
     ax.imshow(grid, aspect="auto", cmap=colours, vmin=-0.5, vmax=n - 0.5, interpolation="nearest")
     ax.set_yticks(range(len(rows)), list(rows))
     ax.hlines(np.arange(1, len(rows)) - 0.5, -0.5, grid.shape[1] - 0.5, color="white", linewidth=5)
@@ -63,7 +50,7 @@ def plot_parts(
     ax.spines[:].set_visible(False)
     ax.grid(visible=False)
     ax.set(xlabel=xlabel, title=title)
-    patches = [Patch(color=colour, label=name) for colour, name in zip(PART_COLOURS, names, strict=False)]
+    patches = [Patch(color=colour, label=name) for colour, name in zip(COLOURS, names, strict=False)]
     legend_below(ax, handles=patches)
     return ax
 
@@ -128,9 +115,7 @@ def plot_batch_order(
             for window in batch
         ]
         look = epoch % len(MARKERS)
-        ax.scatter(
-            *zip(*points, strict=True), s=16, color=PART_COLOURS[look], marker=MARKERS[look], label=f"epoch {epoch}"
-        )
+        ax.scatter(*zip(*points, strict=True), s=16, color=COLOURS[look], marker=MARKERS[look], label=f"epoch {epoch}")
         if epoch * per_epoch > first:
             ax.axvline(epoch * per_epoch - 0.5, color=GREY, linestyle=":", linewidth=1)
     ax.xaxis.get_major_locator().set_params(integer=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from xml.sax.saxutils import escape, quoteattr
 
-from gptlib.plots.base import BLUE, GREEN, GREY, ORANGE, PURPLE, STYLE
+from gptlib.plots.base import GREY, STYLE
 
 WIDTH = 760  # of every picture, in pixels: it fits beside JupyterLab's file browser on a laptop
 MARGIN = 14
@@ -19,7 +19,6 @@ BACKGROUND, INK, QUIET = STYLE["figure.facecolor"], STYLE["text.color"], "#55555
 MONO = "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace"
 SANS = "system-ui, 'DejaVu Sans', 'Segoe UI', Helvetica, Arial, sans-serif"
 CELL = 0.62  # width of a monospaced character, in parts of the font size; a little more than any of the fonts needs
-COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
 
 _ESCAPES = {" ": "␣", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\\": "\\\\"}
 _UNSEEN = {"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp", "Zs"}  # categories without a shape of their own

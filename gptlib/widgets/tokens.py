@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
+from gptlib.plots.base import COLOURS
 from gptlib.tokenizers import Tokenizer
 from gptlib.widgets import drawing as svg
 from gptlib.widgets.base import Explorer, check_text, control, row
-from gptlib.widgets.drawing import COLOURS, MARGIN, QUIET, Picture
+from gptlib.widgets.drawing import MARGIN, QUIET, Picture
 
 LONGEST_TEXT = 4000  # characters that are encoded
 MOST_TOKENS = 240  # that are drawn
@@ -67,7 +68,7 @@ def flow(labels: list[str], below: list[str], top: float) -> tuple[list[str], fl
     y = top
     for line in svg.lines_of(widths, 4):
         for i, x in line:
-            colour, middle = COLOURS[i % len(COLOURS)], x + widths[i] / 2
+            colour, middle = COLOURS[i % 4], x + widths[i] / 2
             look = {"fill": svg.tint(colour, 0.22), "stroke": colour, "class": "gptlib-hover"}
             said = svg.hover(f"token {i}: {labels[i]}, id {below[i]}")
             parts.append(svg.box(x, y, widths[i], 38, said, **look))
