@@ -9,7 +9,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from gptlib.checkpoints import empty_model
 from gptlib.checkpoints.tensors import check_tensors, shapes_of
 from gptlib.model import GPT2_CONFIGS
-from gptlib.weights.names import GPT2_NAMES, names_of
+from gptlib.model.architectures import ARCHITECTURES
+from gptlib.weights.names import GPT2_NAMES, TABLES, names_of
 from gptlib.weights.sizes import REPOSITORIES, SELECTIONS, check_size, find_size
 
 
@@ -74,6 +75,12 @@ def test_an_empty_model_is_as_any_other_but_for_its_memory():
 def test_what_does_not_fit_is_named(found, words):
     with pytest.raises(RuntimeError, match=f"^the file .*{words}.*; try again\\.$"):
         check_tensors("the file", found, {"a": (2,), "b": (3, 4), "c": (1,)}, "try again")
+
+
+def test_each_architecture_has_its_table():
+    assert TABLES.keys() == ARCHITECTURES.keys()
+    for architecture, table in TABLES.items():
+        assert names_of(ARCHITECTURES[architecture].config_class()) is table
 
 
 def test_there_are_sixteen_rows():
