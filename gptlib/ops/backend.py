@@ -25,7 +25,8 @@ KERNELS = ("plain", "onednn", "sliced", "vector")
 """The kernels of matmuls in `gptlib.ops.linear`; "plain" is F.linear, and so PyTorch's own choice."""
 
 FEW_ROWS = 2
-"""Up to so many rows, a matmul waits for the weights to come from memory, not for the arithmetic."""
+"""Up to so many rows, or one if the weight is transposed, matmuls have kernels of their own: they wait
+for the weights to come from memory, not for the arithmetic."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Backend:
     fp32_few_rows: str = "plain"
     """The kernel of float32 matmuls of one or two rows, as in decoding."""
     fp32_few_rows_transposed: str = "plain"
-    """The same for a transposed weight."""
+    """The same for one row and a transposed weight."""
     bf16_few_rows: str = "plain"
     """The kernel of bfloat16 matmuls of one or two rows."""
     small_weight: int = 2**17
@@ -82,7 +83,7 @@ class Backend:
 
     def kernel(self, dtype: torch.dtype, rows: int, n_weights: int, transposed: bool) -> str:
         """The name of the kernel that multiplies so many rows by a weight of n_weights numbers."""
-        few = rows <= FEW_ROWS
+        few = rows <= (1 if transposed else FEW_ROWS)
         if n_weights < self.small_weight if few else rows * n_weights < self.small_matmul:
             return "plain"
         if dtype == torch.float32:

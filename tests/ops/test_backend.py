@@ -170,6 +170,7 @@ def test_a_pinned_kernel_multiplies_all_of_float32(kernel, rows, n_weights, tran
         (torch.float32, 1, 768 * 768, False, "sliced"),
         (torch.float32, 1, 768 * 768, True, "plain"),  # where the two others take 2 and 16 times as long
         (torch.float32, 2, 768 * 768, False, "sliced"),
+        (torch.float32, 2, 768 * 768, True, "onednn"),
         (torch.float32, 3, 768 * 768, False, "onednn"),
         (torch.float32, 1, 128 * 512, False, "plain"),  # small: what starts fastest is fastest
         (torch.float32, 8, 128 * 512, False, "plain"),
