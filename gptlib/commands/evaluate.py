@@ -58,7 +58,7 @@ def add_arguments(parser) -> None:
         "--precision",
         type=Literal[INFERENCE_PRECISIONS],
         default="fp32",
-        help="of the weights; int8 is for CPUs only, auto tries",
+        help="of the weights; int8 is for CPUs only, auto goes by the machine",
     )
 
 

@@ -26,7 +26,7 @@ def add_arguments(parser) -> None:
         "--precision",
         type=Literal[INFERENCE_PRECISIONS],
         default="auto",
-        help="of the weights: bf16 has half the memory, int8 a quarter (CPU only), and auto tries and says",
+        help="of the weights: bf16 has half the memory, int8 a quarter (CPU only), auto goes by the machine",
     )
 
 

@@ -17,7 +17,7 @@ FEW_TOKENS = 512
 """A batch of fewer tokens trains no faster in bf16 on a CPU: what is not a matmul takes too much of the time."""
 
 PEAK_TFLOPS = {
-    # Dense matrix products (tensor cores): bf16 and fp16, then fp32, from the vendors' data sheets.
+    # Dense matmuls (tensor cores): bf16 and fp16, then fp32, from the vendors' data sheets.
     "H200": (989, 67),
     "H100": (989, 67),
     "A100": (312, 19.5),
@@ -100,7 +100,7 @@ def pick_precision(
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
-    """Mixed precision (Micikevicius et al. 2018): matrix products in `precision`, weights and sums in fp32."""
+    """Mixed precision (Micikevicius et al. 2018): matmuls in `precision`, weights and sums in fp32."""
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, DTYPES[precision])

@@ -41,7 +41,7 @@ class TrainingConfig:
     grad_clip: float = 1.0
     """Gradients of a larger norm than this are scaled down to it; 0 switches that off."""
     precision: Literal[PRECISIONS] = "auto"
-    """Precision of the matrix products: fp32, bf16, fp16 (with loss scaling), or auto, which measures and says."""
+    """Precision of matmuls: fp32, bf16, fp16 (with loss scaling), or auto, which goes by the machine and says."""
     compile: bool = False
     """Compile the model with torch.compile: a slow start, then faster steps; falls back if there is no compiler."""
     activation_checkpointing: bool = False

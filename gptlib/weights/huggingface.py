@@ -1,7 +1,8 @@
 """Hugging Face's files: config.json and model.safetensors, from the Hub or a folder, mapped into memory.
 
-A float32 model on the CPU takes its weights straight from the file: the transposed ones as views, with which a linear
-layer is as fast there (at one token faster). In other types and on other devices each gets memory of its own.
+A float32 model on the CPU takes its weights straight from the file: the transposed ones as views, for which
+`gptlib.ops.backend` has kernels of their own: they train as fast, and decode nearly as fast. In other types and on
+other devices each gets memory of its own.
 """
 
 import re

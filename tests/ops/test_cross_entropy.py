@@ -10,14 +10,14 @@ from gptlib import loss as loss_module
 from gptlib.datasets import IGNORE_INDEX, create_dataloader
 from gptlib.evaluation import evaluate_loss, next_token_loss
 from gptlib.loss import batch_loss
-from gptlib.ops import cross_entropy as chunked_loss
+from gptlib.ops import cross_entropy
 from gptlib.ops.cross_entropy import linear_cross_entropy
 from gptlib.training import TrainingConfig, train
 
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(chunked_loss, "ROWS", {"cpu": 4})
+    monkeypatch.setattr(cross_entropy, "ROWS", {"cpu": 4})
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_training_and_evaluation_give_the_same_losses(make_model, many_logits):
 def test_evaluation_computes_no_gradient(make_model, many_logits, monkeypatch):
     many_logits()
     matmuls, model = [], make_model()
-    monkeypatch.setattr(chunked_loss, "linear", lambda h, w, *_: matmuls.append(h) or F.linear(h, w))
+    monkeypatch.setattr(cross_entropy, "linear", lambda h, w, *_: matmuls.append(h) or F.linear(h, w))
     with torch.no_grad():
         assert not batch_loss(model, torch.ones(1, 4).long(), torch.ones(1, 4).long()).requires_grad
     assert len(matmuls) == 1  # the logits
