@@ -68,26 +68,14 @@ class TrainingConfig:
             object.__setattr__(self, "betas", tuple(self.betas))
         if self.epochs is not None and self.max_steps is not None:
             raise ValueError(f"Both epochs={self.epochs} and max_steps={self.max_steps} are given; give one of them.")
-        at_least = {
-            "epochs": 1,
-            "max_steps": 1,
-            "batch_size": 1,
-            "gradient_accumulation_steps": 1,
-            "warmup_steps": 0,
-        }
-        at_least |= {
-            "lr_decay_steps": 1,
-            "eval_interval": 1,
-            "eval_batches": 1,
-            "sample_tokens": 1,
-            "seed": 0,
-        }
-        at_least |= {"patience": 1}
-        for name, lowest in at_least.items():
+        self._check_numbers()
+        self._check_choices()
+
+    def _check_numbers(self) -> None:
+        for name, lowest in AT_LEAST.items():
             value = getattr(self, name)
-            if value is None and name in OPTIONAL:
-                continue
-            whole_number(name, value, lowest)
+            if value is not None or name not in OPTIONAL:
+                whole_number(name, value, lowest)
         for name in ("learning_rate", "min_learning_rate", "weight_decay", "grad_clip"):
             value = getattr(self, name)
             if value is None and name in OPTIONAL:
@@ -105,6 +93,8 @@ class TrainingConfig:
             or not all(is_number(beta) and 0 <= beta < 1 for beta in self.betas)
         ):
             raise ValueError(f"betas={self.betas!r} is out of range; give two numbers from 0 up to below 1.")
+
+    def _check_choices(self) -> None:
         for name in ("compile", "activation_checkpointing", "tensorboard"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name}={getattr(self, name)!r} is neither True nor False; give one of them.")
@@ -164,14 +154,14 @@ class TrainingConfig:
         return cls(**data)
 
 
-OPTIONAL = {
-    "epochs",
-    "max_steps",
-    "min_learning_rate",
-    "lr_decay_steps",
-    "eval_batches",
-    "patience",
+AT_LEAST = {
+    **dict.fromkeys(("epochs", "max_steps", "batch_size", "gradient_accumulation_steps"), 1),
+    **dict.fromkeys(("lr_decay_steps", "eval_interval", "eval_batches", "patience", "sample_tokens"), 1),
+    **dict.fromkeys(("warmup_steps", "seed"), 0),
 }
+"""The options that are whole numbers, and the least of each."""
+
+OPTIONAL = {"epochs", "max_steps", "min_learning_rate", "lr_decay_steps", "eval_batches", "patience"}
 
 RENAMED = {"recompute": "activation_checkpointing"}
 """Options that earlier versions called otherwise, as their recipes and checkpoints still do: old name -> new."""

@@ -42,6 +42,7 @@ class Muon(torch.optim.Optimizer):
 
     The step of an (m, n) matrix is scaled by 0.2 sqrt(max(m, n)), so that its entries are as large as AdamW's and one
     learning rate serves both (Liu et al. 2025, section 2.2).
+
     Ours, since `torch.optim.Muon` takes one matrix after the other: here those of one shape are a batch, which for the
     many small matrices of a small model has been up to three times as fast.
     """

@@ -16,6 +16,7 @@ from gptlib.ops.backend import Backend
 from gptlib.tokenizers import Tokenizer
 from gptlib.training.config import TrainingConfig
 from gptlib.training.history import History
+from gptlib.training.reporting import Console
 from gptlib.training.resume import check_same_run, load_training_state
 from gptlib.training.run_files import check_room, claim, out_beside
 from gptlib.training.trainer import Trainer
@@ -82,7 +83,7 @@ def train(
         trainer.load_state_dict(content["training"], resume)
     if out is not None:
         kept = claim(out, resume)
-        trainer.console.log(*(f"An earlier run's {Path(out).name} is kept as {path.name}." for path in kept[:1]))
+        Console(verbose).log(*(f"An earlier run's {Path(out).name} is kept as {path.name}." for path in kept[:1]))
     return trainer.fit()
 
 

@@ -7,16 +7,19 @@ from torch.nn.parallel import DistributedDataParallel
 from training_helpers import (
     CHARACTERS,
     At,
+    child,
     config,
     identical,
     interrupt,
     quietly,
     tiny_model,
+    tokens,
     val_loader,
     weights,
 )
 
 from gptlib.checkpoints import load_checkpoint, save_checkpoint
+from gptlib.datasets import create_dataloader
 from gptlib.evaluation import evaluate_loss
 from gptlib.model import unwrap
 
@@ -94,6 +97,29 @@ def test_stopped_and_resumed_it_is_the_same_run(tmp_path, wrap):
     quietly(half, out=tmp_path / "gpt.pth")
     quietly(wrap(resumed), resume=tmp_path / "gpt.last.pth")
     assert identical(weights(resumed), weights(plain))
+
+
+def one_of_two(connection, rank, store):
+    """Half of each batch."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", store=dist.FileStore(store, 2), rank=rank, world_size=2)
+    loader = create_dataloader(tokens(windows=20), batch_size=2, context_length=16, rank=rank, world_size=2)
+    model = DistributedDataParallel(tiny_model())
+    quietly(model, loader)
+    connection.send({name: tensor.numpy() for name, tensor in weights(model.module).items()})
+    dist.destroy_process_group()
+
+
+def test_two_processes_train_as_one_with_batches_twice_as_large(tmp_path):
+    store = str(tmp_path / "store")
+    with child(one_of_two, 0, store) as (_, first), child(one_of_two, 1, store) as (_, second):
+        both = [connection.recv() for connection in (first, second) if connection.poll(60)]
+    whole = tiny_model()
+    quietly(whole, create_dataloader(tokens(windows=20), batch_size=4, context_length=16))
+    assert len(both) == 2
+    for name, tensor in weights(whole).items():
+        assert (both[0][name] == both[1][name]).all()
+        torch.testing.assert_close(torch.from_numpy(both[0][name]), tensor, rtol=1e-5, atol=1e-6)
 
 
 @wrapped
