@@ -85,8 +85,13 @@ class Command(Parser):
 
     def read_recipe(self, path: str | Path) -> dict[str, Any]:
         """The options in a YAML file, by names like "training.max_steps". Raises UsageError."""
+        from gptlib.training.config import recipe_with_current_names  # only here, as it needs PyTorch
+
         try:
-            return dict(self.parse_path(path, defaults=False).clone(with_meta=False).items())
+            text = recipe_with_current_names(Path(path).read_text(encoding="utf-8"))
+            return dict(self.parse_string(text, path, defaults=False).clone(with_meta=False).items())
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{path} can't be read ({error}); give a YAML file") from None
         except UsageError as error:
             raise UsageError(f"{path}: {error}") from None
 

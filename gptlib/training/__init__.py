@@ -1,4 +1,4 @@
-"""Training: one loop from scratch, from given weights, or resumed; and its files. Start reading at trainer.py."""
+"""Training: one loop from scratch, from given weights, or resumed; and its files. Start at run.py, then trainer.py."""
 
 from gptlib.training.config import TrainingConfig
 from gptlib.training.run import train

@@ -1,5 +1,6 @@
 """The options of a training run, in one place: for `train`, the command line, the YAML recipes and the checkpoint."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
@@ -168,5 +169,12 @@ RENAMED = {"recompute": "activation_checkpointing"}
 
 
 def with_current_names(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a recipe or a checkpoint, by the names that they have now."""
+    """The options of a checkpoint, by the names that they have now."""
     return {RENAMED.get(name, name): value for name, value in options.items()}
+
+
+def recipe_with_current_names(text: str) -> str:
+    """A recipe's YAML, in which each option has the name that it has now."""
+    for old, new in RENAMED.items():
+        text = re.sub(rf"^( +){old}(?= *:)", rf"\1{new}", text, flags=re.MULTILINE)
+    return text

@@ -171,6 +171,13 @@ def test_a_printed_config_is_a_recipe_for_the_same_run(home, capsys):
     assert changed == {"tokenizer": "word", "training": training}
 
 
+def test_a_recipe_of_an_earlier_version_is_understood(train, home):
+    recipe("old", training={"recompute": True, "learning_rate": 0.5})
+    options = train("--config old")
+    assert options.training.activation_checkpointing
+    assert options.training.learning_rate == 0.5
+
+
 def test_a_short_run_stays_short_when_its_recipe_comes_last(home):
     recipe("long", tokenizer="char", training={"max_steps": 30, "eval_interval": 30})
     shape = "-c 8 -e 8 -H 1 -B 4 --training.precision fp32"
