@@ -1,6 +1,6 @@
 """Compiling a model for training, or going on without if that does not work here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -10,13 +10,13 @@ from gptlib.ops.devices import autocast
 
 
 def compiled(
-    model: nn.Module, batch: Batch, device: torch.device, precision: str, log: Callable[[str], None]
+    model: nn.Module, batches: Iterator[Batch], device: torch.device, precision: str, log: Callable[[str], None]
 ) -> Callable[..., Tensor]:
-    """The model compiled, tried on a batch; or as it is, with a message, if that fails. Gradients are dropped."""
+    """The model compiled, tried on one of the batches; or as it is, with a message, if that fails. Gradients are dropped."""
     try:
         forward = torch.compile(model)
         with torch.random.fork_rng(), autocast(device, precision):
-            batch_loss(forward, *inputs_and_targets(batch, device)).backward()
+            batch_loss(forward, *inputs_and_targets(next(batches), device)).backward()
     except Exception as error:  # whatever a missing or broken compiler raises
         log(f"torch.compile does not work here ({type(error).__name__}); training goes on without it.")
         forward = model

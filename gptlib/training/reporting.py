@@ -28,9 +28,9 @@ class Console:
         return self.bar
 
     def advance(self, loss: float, tokens_per_second: float) -> None:
-        """One step more in the bar, with its loss and speed."""
-        self.bar.update()
-        if self.verbose:
+        """One step more in the bar, if there is one, with its loss and speed."""
+        if self.bar is not None:
+            self.bar.update()
             self.bar.set_postfix_str(f"loss {loss:.3f}, {tokens_per_second:,.0f} tokens/s", refresh=False)
 
 

@@ -117,8 +117,8 @@ class Trainer:
                 self.board = TensorBoardWriter(folder, self.history)
                 at_the_end.enter_context(closing(self.board))
             if c.compile:
-                batch = next(begin_pass(self.train_loader, c.seed))
-                self.forward = compiled(self.forward, batch, self.device, self.precision, self.console.log)
+                some = begin_pass(self.train_loader, c.seed)
+                self.forward = compiled(self.forward, some, self.device, self.precision, self.console.log)
             if not self.history.rows:
                 self.evaluate()
             elif self.out:  # a killed run may lack its last row there
@@ -129,7 +129,7 @@ class Trainer:
                 trim()
                 if self.step % c.eval_interval == 0 or self.step == self.total_steps:
                     self.evaluate()
-        self.finish()
+            self.finish()
         return self.history
 
     def training_step(self, batches: list[Batch]) -> None:

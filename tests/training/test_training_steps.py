@@ -25,6 +25,7 @@ from training_helpers import (
 )
 
 from gptlib.datasets import IGNORE_INDEX, collate_padded
+from gptlib.training import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -265,3 +266,14 @@ def test_the_resumed_run_goes_on_in_the_data_and_an_epoch_has_each_window_once(t
         quietly(model, cfg=cfg, **how)
         seen += part
     assert seen == expected
+
+
+def test_a_step_can_be_taken_by_itself():
+    """Without `fit`, as a notebook might show it."""
+    model, whole = tiny_model(), tiny_model()
+    trainer = Trainer(model, batches(3), None, config(), verbose=False)
+    for batch in batches(3):
+        trainer.training_step([batch])
+    history = quietly(whole, batches(3), cfg=config(max_steps=3, lr_decay_steps=6))
+    assert trainer.history.step_losses == history.step_losses
+    assert identical(weights(model), weights(whole))
