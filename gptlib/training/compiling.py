@@ -12,7 +12,7 @@ from gptlib.ops.devices import autocast
 def compiled(
     model: nn.Module, batches: Iterator[Batch], device: torch.device, precision: str, log: Callable[[str], None]
 ) -> Callable[..., Tensor]:
-    """The model compiled, tried on one of the batches; or as it is, with a message, if that fails. Gradients are dropped."""
+    """The model compiled, tried on a batch; or as it is, with a message, if that fails. Gradients are dropped."""
     try:
         forward = torch.compile(model)
         with torch.random.fork_rng(), autocast(device, precision):
