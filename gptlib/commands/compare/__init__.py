@@ -5,21 +5,23 @@ that was stopped goes on where it was when the same command is given again.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from gptlib.commands.compare.budget import ComparisonConfig
 from gptlib.commands.compare.comparing import TOKENIZERS, compare_tokenizers
 from gptlib.commands.compare.report import ComparisonRow
+from gptlib.commands.options import add_short_forms
 from gptlib.utils.folders import project_root
 
 USAGE = "gptlib compare [TEXT...] [--vocab-size N] [--parameters N] [--epochs N] [--out FOLDER] [OPTIONS]"
 
 NAME = "tokenizer_comparison"
 
+FIXED = ("n_layers", "batch_size", "learning_rate", "temperature")  # of a comparison's settings, no options
+
 
 def add_arguments(parser) -> None:
-    default = ComparisonConfig()
     parser.add_argument(
         "texts",
         nargs="*",
@@ -27,36 +29,16 @@ def add_arguments(parser) -> None:
         help="text files, folders of .txt, python-docs or tiny-shakespeare; the last tenth of each is held out "
         "(default: data/input.txt python-docs)",
     )
-    parser.add_argument(
-        "--tokenizers",
-        default=",".join(TOKENIZERS),
-        help="which of them, in this order",
-    )
-    parser.add_argument(
-        "--vocab-size", type=int, default=default.vocab_size, help="tokens that word, sentencepiece and bpe may have"
-    )
-    parser.add_argument("--parameters", type=int, default=default.parameters, help="of each model, with its embeddings")
-    parser.add_argument(
-        "--same-blocks",
-        action="store_true",
-        help="spend all parameters on the blocks; embeddings come on top, and the models differ in size",
-    )
-    parser.add_argument("--epochs", type=int, default=default.epochs, help="passes over the training text")
-    parser.add_argument(
-        "--context-length", type=int, default=default.context_length, help="tokens that each model sees"
-    )
-    parser.add_argument(
-        "--continuations",
-        type=int,
-        default=default.continuations,
-        help="places in the held-out text that each model writes on from, for BLEU",
-    )
-    parser.add_argument("--seed", type=int, default=default.seed, help="of the weights, the order, the continuations")
+    parser.add_argument("--tokenizers", default=",".join(TOKENIZERS), help="which of them, in this order")
+    same_blocks = "spend all parameters on the blocks; embeddings come on top, and the models differ in size"
+    parser.add_argument("--same-blocks", action="store_true", help=same_blocks)
+    parser.add_class_arguments(ComparisonConfig, skip={"same_blocks", *FIXED})
+    add_short_forms(parser, {"--vocab-size": "--vocab_size", "--context-length": "--context_length"})
     parser.add_argument("--out", type=str | None, help="folder for the results (default: model_weights/comparison)")
 
 
 def run(options, parser) -> int:
-    names = ("vocab_size", "parameters", "same_blocks", "epochs", "context_length", "continuations", "seed")
+    names = [field.name for field in fields(ComparisonConfig) if field.name not in FIXED]
     try:
         config = ComparisonConfig(**{name: options[name] for name in names})
     except ValueError as error:

@@ -34,6 +34,7 @@ class ComparisonConfig:
     temperature: float = 0.8
     """Of the continuations."""
     seed: int = 0
+    """Of the weights, the order, the continuations."""
 
     def __post_init__(self):
         for name in ("parameters", "epochs", "context_length", "n_layers", "batch_size", "continuations"):
