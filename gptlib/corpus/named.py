@@ -4,25 +4,16 @@ Both are about a megabyte or less, so they are handed around as bytes, whole.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from gptlib.utils.download import fetch
 from gptlib.utils.errors import DownloadError
 from gptlib.utils.folders import project_root
 
-
-@dataclass(frozen=True)
-class _Download:
-    url: str
-    n_bytes: int
-    sha256: str
-
-
-_TINY_SHAKESPEARE = _Download(
-    "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
-    1_115_394,
-    "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
-)
+_TINY_SHAKESPEARE = {  # as `fetch` takes it
+    "urls": ["https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"],
+    "size": 1_115_394,
+    "sha256": "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+}
 
 
 def _python_docs() -> bytes:
@@ -39,23 +30,13 @@ def _python_docs() -> bytes:
 
 def _tiny_shakespeare() -> bytes:
     """The file data/tiny-shakespeare.txt; fetched if it is missing, incomplete or another one."""
-    path, wanted = project_root() / "data" / "tiny-shakespeare.txt", _TINY_SHAKESPEARE
+    path = project_root() / "data" / "tiny-shakespeare.txt"
     by_hand = f"get that file by other means and save it as '{path}'"
     try:
-        fetch([wanted.url], path, size=wanted.n_bytes, sha256=wanted.sha256, otherwise=by_hand, progress=False)
+        fetch(path=path, **_TINY_SHAKESPEARE, otherwise=by_hand, progress=False)
     except DownloadError as error:
         raise FileNotFoundError(str(error)) from None
     return path.read_bytes()
 
 
 CORPORA: dict[str, Callable[[], bytes]] = {"python-docs": _python_docs, "tiny-shakespeare": _tiny_shakespeare}
-
-
-def corpus_text(name: str) -> str:
-    """The text of a corpus by name: "python-docs" (in every Python, offline) or "tiny-shakespeare" (downloaded once).
-
-    Raises: ValueError for another name; FileNotFoundError if it can't be fetched, saying where to put it by hand.
-    """
-    if name not in CORPORA:
-        raise ValueError(f"{name!r} is no corpus: choose {' or '.join(CORPORA)}, or read a file with read_text.")
-    return CORPORA[name]().decode()

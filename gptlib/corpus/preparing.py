@@ -17,8 +17,8 @@ from tqdm.auto import tqdm
 from gptlib.corpus.encoding import AnyTokenizer, encode_stream, ready_tokenizer, token_dtype, trained_tokenizer
 from gptlib.corpus.gutenberg import GutenbergStripper
 from gptlib.corpus.prepared import FILES, FORMAT, META_FILE, PARTS, read_meta
-from gptlib.corpus.reading import BLOCK, Source, Texts, find_sources, joined
-from gptlib.corpus.splitting import RATIOS, Ratios, Span, check_ratios, file_spans
+from gptlib.corpus.reading import Source, Texts, find_sources, joined
+from gptlib.corpus.splitting import RATIOS, Ratios, Span, blocks_in, check_ratios, file_spans
 from gptlib.tokenizers import TOKENIZER_FILE, Tokenizer
 from gptlib.utils.files import write_atomically, write_folder_atomically, write_json
 
@@ -56,7 +56,8 @@ def prepare_corpus(
     _check_replaceable(out)
     ready = ready_tokenizer(tokenizer, vocab_size)
     sources = find_sources(texts)
-    with write_folder_atomically(out, on_waiting=lambda: _say_who_is_first(out)) as folder:
+    busy = f"Another process is preparing '{out}'; waiting for it."
+    with write_folder_atomically(out, on_waiting=lambda: tqdm.write(busy)) as folder:
         text = folder / "text.txt"
         meta = {"format": FORMAT} | _write_clean_text(sources, text, strip_gutenberg, progress)
         spans = dict(zip(PARTS, file_spans(text, ratios), strict=True))
@@ -101,10 +102,6 @@ def _check_replaceable(out: Path) -> None:
         raise ValueError(
             f"The folder '{out}' is not empty and no prepared corpus: choose a new one, or delete it ({error})"
         ) from None
-
-
-def _say_who_is_first(out: Path) -> None:
-    tqdm.write(f"Another process is preparing '{out}'; waiting for it.")
 
 
 def _write_clean_text(sources: list[Source], path: Path, strip: bool, progress: bool) -> dict[str, Any]:
@@ -169,11 +166,8 @@ def _read_span(path: Path, span: Span, seen: Callable[[int], object]) -> Iterato
     """The text between two line ends of a UTF-8 file, in blocks; `seen` is called with the bytes of each."""
 
     def blocks() -> Iterator[bytes]:
-        start, end = span
         with path.open("rb") as file:
-            file.seek(start)
-            while start < end and (block := file.read(min(BLOCK, end - start))):
-                start += len(block)
+            for block in blocks_in(file, span):
                 yield block
                 seen(len(block))
 

@@ -49,17 +49,6 @@ def read_text(paths: Texts) -> str:
     return "".join(joined(find_sources(paths)))
 
 
-def iter_text(paths: Texts, chunk_chars: int = BLOCK) -> Iterator[str]:
-    """The same text as `read_text`, in chunks of at most `chunk_chars` characters, in bounded memory.
-
-    A chunk ends at the end of a line; only a line that is longer than a whole chunk is cut inside.
-    Raises: as `read_text`, for missing paths at once and for a bad file when the stream comes to it.
-    """
-    if not isinstance(chunk_chars, int) or chunk_chars < 1:
-        raise ValueError(f"chunk_chars is {chunk_chars!r}: give a whole number of at least 1.")
-    return in_chunks(joined(find_sources(paths)), chunk_chars)
-
-
 def find_sources(paths: Texts) -> list[Source]:
     """The files that `paths` name, folders listed, named corpora fetched. Raises: as `read_text`."""
     if isinstance(paths, str | os.PathLike):

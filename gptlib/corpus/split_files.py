@@ -8,12 +8,11 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import BinaryIO
 
 from gptlib.corpus.asking import ask_yes_no
 from gptlib.corpus.gutenberg import GutenbergStripper
-from gptlib.corpus.reading import BLOCK, SPLIT_NAMES, Source, decoded, find_sources, joined
-from gptlib.corpus.splitting import PARTS, RATIOS, Ratios, Span, check_ratios, file_spans
+from gptlib.corpus.reading import SPLIT_NAMES, Source, decoded, find_sources, joined
+from gptlib.corpus.splitting import PARTS, RATIOS, Ratios, Span, blocks_in, check_ratios, file_spans
 from gptlib.utils.files import write_atomically
 
 
@@ -103,18 +102,7 @@ def _is_copy(part: Path, text: Path, span: Span) -> bool:
     if not part.is_file() or part.stat().st_size != span[1] - span[0]:
         return False
     with part.open("rb") as mine, text.open("rb") as whole:
-        return all(mine.read(len(block)) == block for block in _blocks(whole, span))
-
-
-def _blocks(file: BinaryIO, span: Span) -> Iterator[bytes]:
-    start, end = span
-    file.seek(start)
-    while start < end:
-        block = file.read(min(BLOCK, end - start))
-        if not block:
-            raise ValueError(f"'{file.name}' became shorter while it was read: close what writes to it and try again.")
-        yield block
-        start += len(block)
+        return all(mine.read(len(block)) == block for block in blocks_in(whole, span))
 
 
 def _write_parts(
@@ -126,7 +114,7 @@ def _write_parts(
         for part, target in targets.items():
             file = files.enter_context(write_atomically(target))
             lines[part], block = 0, b""
-            for block in _blocks(source, spans[part]):
+            for block in blocks_in(source, spans[part]):
                 file.write(block)
                 lines[part] += block.count(b"\n")
             lines[part] += bool(block) and not block.endswith(b"\n")

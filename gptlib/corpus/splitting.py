@@ -6,9 +6,12 @@ Ratios are of UTF-8 bytes, in files and in memory alike, so that the same text i
 
 import math
 import mmap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import BinaryIO
+
+from gptlib.corpus.reading import BLOCK
 
 Ratios = Sequence[float]
 RATIOS = (0.9, 0.05, 0.05)
@@ -37,6 +40,18 @@ def file_spans(path: Path, ratios: Ratios) -> list[Span]:
         return spans(b"", ratios)  # an empty file can't be mapped
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return spans(data, ratios)
+
+
+def blocks_in(file: BinaryIO, span: Span) -> Iterator[bytes]:
+    """The bytes of a span, a block at a time. Raises: ValueError if the file has become shorter than that."""
+    start, end = span
+    file.seek(start)
+    while start < end:
+        block = file.read(min(BLOCK, end - start))
+        if not block:
+            raise ValueError(f"'{file.name}' became shorter while it was read: close what writes to it and try again.")
+        yield block
+        start += len(block)
 
 
 def check_ratios(ratios: Ratios) -> tuple[float, float, float]:

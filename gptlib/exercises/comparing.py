@@ -84,10 +84,10 @@ def difference(expected: Any, got: Any, tolerance: float = 0.0, subject: str = "
             return None
         return f"{subject} is {_short(number)}, and {_short(expected)} is right"
     for kinds, compare in (
-        ((Tensor,), _array_difference),
-        ((np.ndarray,), _array_difference),
+        (Tensor, _array_difference),
+        (np.ndarray, _array_difference),
         ((list, tuple), _sequence_difference),
-        ((dict,), _dict_difference),
+        (dict, _dict_difference),
     ):
         if isinstance(expected, kinds) and isinstance(got, kinds):
             return compare(expected, got, tolerance, subject)
@@ -152,7 +152,8 @@ def _sequence_difference(expected: Any, got: Any, tolerance: float, subject: str
         if found := difference(want, have, tolerance, f"item {i} of {subject}"):
             return found
     if len(expected) != len(got):
-        return f"{subject} has {_items(len(got))}, and {len(expected)} are right"
+        items = "1 item" if len(got) == 1 else f"{len(got)} items"
+        return f"{subject} has {items}, and {len(expected)} are right"
     return None
 
 
@@ -162,10 +163,6 @@ def _dict_difference(expected: dict, got: dict, tolerance: float, subject: str) 
             return f"{subject} {word} the key {_short(min(keys, key=repr))}"
     found = (difference(expected[key], got[key], tolerance, f"[{_short(key)}] of {subject}") for key in expected)
     return next(filter(None, found), None)
-
-
-def _items(n: int) -> str:
-    return f"{n} item{'s' if n != 1 else ''}"
 
 
 def _short(value: Any) -> str:

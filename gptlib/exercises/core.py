@@ -1,4 +1,4 @@
-"""What a learner calls: check, hint, solution, progress, reset; and `statement`, from which the notebooks are made."""
+"""What a learner calls: check, hint, solution, progress, reset; and `statement_of`, a cell of the notebooks."""
 
 import inspect
 from typing import Any
@@ -18,12 +18,9 @@ class Verdict(Reply):
     """What `check` says: its `outcome` ("not attempted", "correct" or "incorrect"), its `message`, and `details`."""
 
     def __init__(self, judgement: Judgement, more: str = ""):
-        self.outcome = judgement.outcome
-        self.message = judgement.message
-        self.details = judgement.details
+        self.outcome, self.message, self.details = judgement.outcome, judgement.message, judgement.details
         first = f"{HEADLINES[self.outcome]} {self.message}".strip()
-        paragraphs = "\n\n".join(filter(None, (first, *self.details, more)))
-        super().__init__(paragraphs)
+        super().__init__("\n\n".join(filter(None, (first, *self.details, more))))
         # A terminal may not have the symbol, and does not need it.
         self.text = self.text[2:]
 
@@ -93,10 +90,8 @@ def solution(name: str, now: bool = False) -> Reply:
 def _solution_of(exercise: Exercise) -> list[str]:
     match exercise:
         case CodeExercise():
-            parts = []
-            for shown in exercise.shows or (exercise.reference,):
-                parts.append(f"From `{shown.__module__}`:\n\n{block(inspect.getsource(shown), 'python')}")
-            return parts
+            shows = exercise.shows or (exercise.reference,)
+            return [f"From `{shown.__module__}`:\n\n{block(inspect.getsource(shown), 'python')}" for shown in shows]
         case Prediction():
             return [f"The answer is {span(repr(exercise.answer))}."]
         case Choice():
@@ -128,14 +123,6 @@ def reset(name: str | None = None) -> Reply:
     find(name)
     note = records.change(lambda all_records: all_records.pop(name, None))
     return Reply(note or f"`{name}` is open again.")
-
-
-def statement(name: str) -> Reply:
-    """The exercise's task, as the notebook has it above the cell.
-
-    Raises: ValueError where no exercise has the name.
-    """
-    return Reply(statement_of(find(name)[1]))
 
 
 def statement_of(exercise: Exercise) -> str:

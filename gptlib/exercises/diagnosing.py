@@ -104,7 +104,7 @@ def _general_message(exercise: CodeExercise, expected: Observation, got: Observa
 
 def _where(error: BaseException, answer: Callable) -> str:
     """The last line of the learner's own that was running, with its number in its cell or file."""
-    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_library(frame.filename)]
+    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(LIBRARIES)]
     if not lines:
         return ""
     own = [frame for frame in lines if frame.filename == _file_of(answer)] or lines
@@ -116,10 +116,6 @@ def _file_of(answer: Any) -> str | None:
     """The file, or the cell, that a function or class is written in."""
     members = vars(answer).values() if isinstance(answer, type) else [answer]
     return next((member.__code__.co_filename for member in members if hasattr(member, "__code__")), None)
-
-
-def _is_library(filename: str) -> bool:
-    return filename.startswith(LIBRARIES)
 
 
 def _side_by_side(exercise: CodeExercise, expected: Observation, got: Observation) -> str:

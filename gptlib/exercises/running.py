@@ -50,7 +50,8 @@ def run_limited(function: Callable[[], Any], seconds: float) -> Run:
             box["error"] = error
 
     worker = threading.Thread(target=work, daemon=True, name="exercise")
-    with _restored_state(), _captured_prints() as printed:
+    printed = _Printed()
+    with _restored_state(), contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         worker.start()
         try:
             finished = _wait(worker, seconds)
@@ -98,13 +99,6 @@ class _Printed(io.TextIOBase):
 
     def getvalue(self) -> str:
         return self.kept + (" ..." if self.cut else "")
-
-
-@contextlib.contextmanager
-def _captured_prints() -> Iterator[_Printed]:
-    printed = _Printed()
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-        yield printed
 
 
 @contextlib.contextmanager

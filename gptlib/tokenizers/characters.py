@@ -1,6 +1,7 @@
 """Characters as tokens: the smallest vocabulary, nothing to learn, and the longest sequences."""
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any, Self
 
 from gptlib.tokenizers.base import BaseTokenizer, check_vocab_size, repair_surrogates
@@ -26,9 +27,7 @@ class CharTokenizer(BaseTokenizer):
 
         Raises: ValueError where the text has more characters than `vocab_size`, or none.
         """
-        characters: set[str] = set()
-        for block in blocks(text):
-            characters.update(block)
+        characters = set(chain.from_iterable(blocks(text)))
         if vocab_size is not None:
             check_vocab_size(vocab_size, len(characters), "every different character of the text")
         return cls(sorted(characters))

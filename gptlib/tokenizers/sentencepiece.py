@@ -11,6 +11,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, Literal, Self
 
 import regex
@@ -65,9 +66,7 @@ class SentencePieceTokenizer(BaseTokenizer):
         if model_type not in ("unigram", "bpe"):
             raise ValueError(f"model_type is {model_type!r}: 'unigram' or 'bpe' is needed.")
         size = check_vocab_size(vocab_size, N_FIXED + 1, f"the {N_FIXED} fixed tokens and a piece of text")
-        counts: Counter[str] = Counter()
-        for block in whole_words(text):
-            counts.update(_WORD.findall(block))
+        counts = Counter(chain.from_iterable(map(_WORD.findall, whole_words(text))))
         if not counts:
             raise ValueError("The text to train on has only white space: SentencePiece needs words.")
         return cls(_train_model(counts, size, model_type))

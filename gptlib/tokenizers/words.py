@@ -6,6 +6,7 @@ becomes `<|unk|>`: that loss is what characters and byte pairs avoid.
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any, Self
 
 import regex
@@ -46,9 +47,7 @@ class WordTokenizer(BaseTokenizer):
         kept = None
         if vocab_size is not None:
             kept = check_vocab_size(vocab_size, 3, f"a word, {UNKNOWN} and {END_OF_TEXT}") - 2
-        counts: Counter[str] = Counter()
-        for block in whole_words(text):
-            counts.update(split_words(block))
+        counts = Counter(chain.from_iterable(map(split_words, whole_words(text))))
         return cls(sorted(counts, key=lambda word: (-counts[word], word))[:kept])
 
     def _encode_ordinary(self, text: str) -> list[int]:

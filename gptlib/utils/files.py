@@ -47,9 +47,9 @@ def write_atomically(path: str | Path, mode: str = "wb") -> Iterator[IO]:
 def write_folder_atomically(folder: str | Path, on_waiting: Callable[[], None] | None = None) -> Iterator[Path]:
     """Make a temporary folder beside `folder`; it takes that name only if the block ends without an error.
 
-    What was at `folder` stays until then, and is deleted afterwards: whoever calls this has made
-    sure that it may be. One process at a time: while another writes the same folder, wait for it;
-    `on_waiting` is called once when that begins. What killed processes have left is cleared away.
+    What was at `folder` stays until then, and is deleted afterwards: whoever calls this has made sure that it may be.
+    One process at a time: while another writes the same folder, wait for it; `on_waiting` is called once when that
+    begins. What killed processes have left is cleared away.
 
     Raises: OSError if the folder can't be made or written to.
     """
@@ -69,8 +69,8 @@ def write_folder_atomically(folder: str | Path, on_waiting: Callable[[], None] |
 def _put_in_place(temporary: Path, folder: Path) -> None:
     """Rename the complete folder; an earlier one steps aside first, and back if that fails.
 
-    A folder can't be renamed onto one that isn't empty, so there are two steps, and an instant
-    without `folder`; whoever is killed just then leaves it to `remove_leftovers` to bring it back.
+    A folder can't be renamed onto one that isn't empty, so there are two steps, and an instant without `folder`;
+    whoever is killed just then leaves it to `remove_leftovers` to bring it back.
     """
     aside = _beside(folder, "old")
     if folder.exists():

@@ -9,9 +9,8 @@ import platformdirs
 def project_root() -> Path:
     """The workbook's folder, which holds data/ and model_weights/.
 
-    The environment variable GPTLIB_HOME, if set; else the nearest folder with a `data` and a
-    `notebooks` folder, from the current one upwards; else the checkout that gptlib was installed
-    from; else the current folder.
+    The environment variable GPTLIB_HOME, if set; else the nearest folder with a `data` and a `notebooks` folder, from
+    the current one upwards; else the checkout that gptlib was installed from; else the current folder.
     """
     if home := os.environ.get("GPTLIB_HOME"):
         return Path(home)

@@ -1,8 +1,8 @@
 """One process at a time: filelock's locks, which the system frees when their holder is killed.
 
-Ours are two habits around them: work goes on without a lock on a file system that knows none (a
-marker file in its place would outlive a killed holder), and whoever wants it tidy finds the folder
-afterwards as it was, without the lock's file and without folders that were made for it.
+Ours are two habits around them: work goes on without a lock on a file system that knows none (a marker file in its
+place would outlive a killed holder), and whoever wants it tidy finds the folder afterwards as it was, without the
+lock's file and without folders that were made for it.
 """
 
 import errno
@@ -27,13 +27,13 @@ def locked(
 ) -> Iterator[bool]:
     """Hold the lock of the file `path`, which is made if it is missing, as is its folder.
 
-    While another process (or thread) holds it, wait for at most `longest_wait` seconds, or as long
-    as it takes; `on_waiting` is called once when that begins. Yields whether the lock is held: not
-    after the longest wait, nor on a file system that knows no locks. tidy: leave nothing behind: at
-    the end the file goes, and each folder that was made for it and is empty.
+    While another process (or thread) holds it, wait for at most `longest_wait` seconds, or as long as it takes;
+    `on_waiting` is called once when that begins. Yields whether the lock is held: not after the longest wait, nor on a
+    file system that knows no locks. tidy: leave nothing behind: at the end the file goes, and each folder that was made
+    for it and is empty.
 
-    Raises: OSError if the file can't be made, or is a link; RuntimeError if this thread holds the
-    lock already and would wait for itself forever.
+    Raises: OSError if the file can't be made, or is a link; RuntimeError if this thread holds the lock already and
+    would wait for itself forever.
     """
     path = Path(path)
     lock = FileLock(path, thread_local=False, fallback_to_soft=False)
@@ -45,8 +45,8 @@ def locked(
         yield held
     finally:
         if tidy and file is not None and file == _identity(path):
-            # Before the release: while it is ours, nobody can have locked what is removed. Windows
-            # removes no open file, but there filelock does so itself.
+            # Before the release: while it is ours, nobody can have locked what is removed. Windows removes no open
+            # file, but there filelock does so itself.
             with suppress(OSError):
                 path.unlink()
         if held:

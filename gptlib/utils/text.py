@@ -4,8 +4,7 @@
 def shorten(text: object, length: int = 120, end: int = 0) -> str:
     """A text from elsewhere in one line of at most `length` characters, without its full stop.
 
-    end: how many of its last characters to keep, if it has to be cut: what a long error is about
-    often comes last.
+    end: how many of its last characters to keep, if it has to be cut: what a long error is about often comes last.
     """
     return cut(" ".join(str(text).split()).rstrip("."), length, end)
 

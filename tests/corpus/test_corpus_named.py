@@ -6,19 +6,19 @@ import threading
 
 import pytest
 
-from gptlib.corpus import corpus_text, iter_text, named, read_text
+from gptlib.corpus import named, read_text
 
 
 def test_python_docs_are_there_offline_and_always_the_same():
-    text = corpus_text("python-docs")
-    assert text == corpus_text("python-docs") == read_text("python-docs") == "".join(iter_text("python-docs", 999))
+    text = read_text("python-docs")
+    assert text == read_text("python-docs")
     assert text.startswith('The "assert" statement')
     assert len(text) > 300_000
 
 
 def test_an_unknown_corpus_is_refused_with_the_choices():
-    with pytest.raises(ValueError, match=r"'moby-dick' is no corpus: choose python-docs or tiny-shakespeare"):
-        corpus_text("moby-dick")
+    with pytest.raises(FileNotFoundError, match=r"'moby-dick'.*choose a corpus by name \(python-docs, tiny-"):
+        read_text("moby-dick")
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def server(monkeypatch, tmp_path):
     server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
     server.requests, server.content = 0, content
     url = f"http://127.0.0.1:{server.server_port}/input.txt"
-    download = named._Download(url, len(content), hashlib.sha256(content).hexdigest())
+    download = {"urls": [url], "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     monkeypatch.setattr(named, "_TINY_SHAKESPEARE", download)
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setenv("GPTLIB_HOME", str(tmp_path))
@@ -53,11 +53,11 @@ def server(monkeypatch, tmp_path):
 
 def test_tiny_shakespeare_is_fetched_once_and_again_only_where_it_is_damaged(server, tmp_path):
     file = tmp_path / "data" / "tiny-shakespeare.txt"
-    assert corpus_text("tiny-shakespeare").encode() == server.content == file.read_bytes()
+    assert read_text("tiny-shakespeare").encode() == server.content == file.read_bytes()
     assert read_text(["tiny-shakespeare"]).startswith("First")
     assert server.requests == 1
     file.write_bytes(server.content[:-5])
-    assert corpus_text("tiny-shakespeare").encode() == server.content == file.read_bytes()
+    assert read_text("tiny-shakespeare").encode() == server.content == file.read_bytes()
     assert server.requests == 2
 
 
@@ -65,12 +65,12 @@ def test_tiny_shakespeare_is_fetched_once_and_again_only_where_it_is_damaged(ser
 def test_a_wrong_download_is_not_kept(server, tmp_path, change):
     server.content = change(server.content)
     with pytest.raises(FileNotFoundError, match=r"is not the 61 bytes expected.*save it as '.*tiny-shakespeare\.txt'"):
-        corpus_text("tiny-shakespeare")
+        read_text("tiny-shakespeare")
     assert not list(tmp_path.rglob("*.txt*"))
 
 
 def test_without_a_network_the_message_says_where_to_put_the_file(server, monkeypatch):
-    nowhere = named._Download("http://127.0.0.1:9/input.txt", 1, "")
+    nowhere = {"urls": ["http://127.0.0.1:9/input.txt"], "size": 1, "sha256": ""}
     monkeypatch.setattr(named, "_TINY_SHAKESPEARE", nowhere)
     with pytest.raises(FileNotFoundError, match=r"could not be fetched.*save it as '.*data.tiny-shakespeare\.txt'"):
         read_text("tiny-shakespeare")

@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 
 from gptlib.corpus import (
     Corpus,
-    corpus_text,
     encoding,
     load_corpus,
     load_prepared,
     load_tokens,
     prepare_corpus,
-    preparing,
+    read_text,
     reading,
     split_text,
     split_text_file,
+    splitting,
 )
 from gptlib.corpus.encoding import encode_stream, token_dtype
 from gptlib.tokenizers import CharTokenizer, train_tokenizer
@@ -34,7 +34,7 @@ SPACES = st.text(st.sampled_from(list(" \n\t\r\x0b\x1c\x1f\x85\xa0\u2028\u3000ab
 
 @pytest.mark.parametrize("name", ["word", "char", "bpe", "sentencepiece", "gpt2"])
 def test_a_stream_in_small_blocks_gives_the_ids_of_each_whole_part(tmp_path, text_file, monkeypatch, name):
-    for module in (reading, preparing):
+    for module in (reading, splitting):
         monkeypatch.setattr(module, "BLOCK", 101)
     out = tmp_path / "new" / "out"
     meta = prepare_corpus([text_file], out, name, progress=False)
@@ -71,7 +71,7 @@ def test_wherever_blocks_are_cut_the_ids_are_the_same(name):
 
 def test_meta_tells_the_source_and_no_path(tmp_path, text_file):
     meta = prepare_corpus([text_file, "python-docs"], tmp_path / "out", "bpe", vocab_size=300, progress=False)
-    source = text_file.read_bytes() + corpus_text("python-docs").encode()
+    source = text_file.read_bytes() + read_text("python-docs").encode()
     assert meta["source_sha256"] == hashlib.sha256(source).hexdigest()
     assert meta["sources"] == ["input.txt", "python-docs"]
     assert meta["source_bytes"] == len(source)

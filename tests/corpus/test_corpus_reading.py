@@ -6,8 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gptlib.corpus import iter_text, prepare_corpus, read_text, reading
-from gptlib.corpus.reading import in_chunks
+from gptlib.corpus import prepare_corpus, read_text, reading
+from gptlib.corpus.reading import find_sources, in_chunks, joined
+
+
+def stream(paths, size=1000):
+    return in_chunks(joined(find_sources(paths)), size)
 
 
 def write(path, data):
@@ -39,9 +43,9 @@ def test_chunks_are_the_text_and_end_where_lines_do(texts, size):
         assert chunk.endswith("\n") or ("\n" not in chunk and len(chunk) == size), (chunk, following)
 
 
-def test_iter_text_gives_what_read_text_gives(tmp_path):
+def test_a_stream_gives_what_read_text_gives(tmp_path):
     files = [write(tmp_path / f"{k}.txt", f"text {k}\r\n" * 300 + "end") for k in range(3)]
-    assert "".join(iter_text(files, chunk_chars=100)) == read_text(files)
+    assert "".join(stream(files, 100)) == read_text(files)
     assert "end\ntext 1\n" in read_text(files), "a newline is put between files that lack one"
 
 
@@ -88,7 +92,7 @@ BAD = {
 def test_bad_texts_are_refused_in_a_sentence_with_the_remedy(tmp_path, case):
     make, error, parts = BAD[case]
     paths = make(tmp_path)
-    for use in (read_text, lambda p: list(iter_text(p)), lambda p: prepare_corpus(p, tmp_path / "out", "char")):
+    for use in (read_text, lambda p: list(stream(p)), lambda p: prepare_corpus(p, tmp_path / "out", "char")):
         with pytest.raises(error) as caught:
             use(paths)
         message = str(caught.value)
@@ -97,9 +101,3 @@ def test_bad_texts_are_refused_in_a_sentence_with_the_remedy(tmp_path, case):
         assert "\n" not in message
         assert len(message) < 400
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("size", [0, -1, 2.5, None])
-def test_a_chunk_has_to_have_a_size(size):
-    with pytest.raises(ValueError, match=rf"chunk_chars is {size}.*at least 1"):
-        iter_text("python-docs", size)

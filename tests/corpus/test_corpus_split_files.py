@@ -173,14 +173,14 @@ def test_parts_of_an_older_text_are_written_anew(text_file):
 def test_a_full_disk_costs_no_earlier_part(text_file, monkeypatch):
     before = split(text_file)
     text_file.write_text(TEXT * 2)
-    blocks = split_files._blocks
+    blocks = split_files.blocks_in
 
     def full(file, span):
         yield from blocks(file, span)
         if span[0]:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(split_files, "_blocks", full)
+    monkeypatch.setattr(split_files, "blocks_in", full)
     with pytest.raises(OSError, match="No space"):
         split_text_file(text_file)
     assert [(text_file.parent / name).read_bytes() for name in NAMES] == before

@@ -8,7 +8,9 @@ import pytest
 import torch
 from learners import LETTER, LOSS, SCALE, SHAPE, learn, scale, scaled, wrong
 
-from gptlib.exercises import check, hint, reset, solution, statement
+from gptlib.exercises import check, hint, reset, solution
+from gptlib.exercises.core import statement_of
+from gptlib.exercises.markdown import plain
 
 
 @pytest.fixture(autouse=True)
@@ -221,10 +223,10 @@ def test_solutions_of_predictions_and_choices():
 
 
 def test_a_statement_says_all_that_the_learner_needs():
-    assert str(statement("letter")) == "Exercise: Toy\n\n★☆☆ · 2 minutes\n\nDo it.\n\n- a) first\n- b) second"
+    assert plain(statement_of(LETTER)) == "Exercise: Toy\n\n★☆☆ · 2 minutes\n\nDo it.\n\n- a) first\n- b) second"
 
 
-@pytest.mark.parametrize("function", [hint, solution, statement, reset, lambda name: check(name, 1)])
+@pytest.mark.parametrize("function", [hint, solution, reset, lambda name: check(name, 1)])
 def test_unknown_names_are_one_sentence(function):
     with pytest.raises(ValueError, match=r"^There is no exercise called 'scalee'; did you mean 'scale'\?$"):
         function("scalee")

@@ -12,7 +12,8 @@ import pytest
 import torch
 from learners import NAMES, learn
 
-from gptlib.exercises import check, hint, solution, statement
+from gptlib.exercises import check, hint, solution
+from gptlib.exercises.core import statement_of
 from gptlib.exercises.declaring import Choice, CodeExercise, Exercise, Prediction
 from gptlib.exercises.judging import judge
 from gptlib.exercises.observing import cases_of, observe
@@ -87,7 +88,7 @@ def test_its_reference_is_correct(exercise):
 
 @each(EVERY)
 def test_it_has_a_statement_hints_and_a_solution(exercise):
-    assert exercise.title in statement(exercise.name).markdown
+    assert exercise.title in statement_of(exercise)
     for text in exercise.hints:
         assert text in hint(exercise.name).markdown
     assert exercise.why in solution(exercise.name, now=True).markdown

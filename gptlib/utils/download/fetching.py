@@ -12,16 +12,9 @@ from urllib.parse import urlsplit
 
 from tqdm.auto import tqdm
 
+from gptlib.utils.download import request
 from gptlib.utils.download.part import Part, differences
-from gptlib.utils.download.request import (
-    Answer,
-    ChangedError,
-    InterruptionError,
-    RefusalError,
-    UnreachableError,
-    ask,
-    classify_error,
-)
+from gptlib.utils.download.request import Answer, ChangedError, InterruptionError, RefusalError, UnreachableError
 from gptlib.utils.errors import DownloadError
 from gptlib.utils.locks import locked
 
@@ -93,7 +86,8 @@ def fetch(
     try:
         if wanted.is_at(path):
             return path
-        with locked(path.parent / ".fetching.lock", on_waiting=lambda: _say_who_is_first(path), tidy=True):
+        busy = f"Another process is fetching into '{path.parent.name}'; waiting for it."
+        with locked(path.parent / ".fetching.lock", on_waiting=lambda: tqdm.write(busy), tidy=True):
             if not wanted.is_at(path):  # another process may have made it so meanwhile
                 _fetch_from_any(urls, Part(path), wanted, otherwise, retry, progress)
     except OSError as error:
@@ -109,10 +103,6 @@ def ensure_room(folder: Path, n_bytes: int) -> None:
             f"'{folder}' needs {n_bytes / 1e6:,.1f} MB more and its disk has {free / 1e6:,.1f} MB free: free some "
             "space, or choose a folder on another disk."
         )
-
-
-def _say_who_is_first(path: Path) -> None:
-    tqdm.write(f"Another process is fetching into '{path.parent.name}'; waiting for it.")
 
 
 def _of_the_disk(error: OSError, path: Path) -> DownloadError:
@@ -176,7 +166,7 @@ def _receive(url: str, part: Part, wanted: _Wanted, timeout: float, bar: tqdm) -
         return True  # all is there, and was not verified any more
     start = part.size if note and note.url == url and note.validator else 0
     try:
-        answer = ask(url, start, note.validator if start else None, timeout)
+        answer = request.ask(url, start, note.validator if start else None, timeout)
     except ChangedError:
         part.discard()
         raise
@@ -218,7 +208,7 @@ def _copy(answer: Answer, file: BinaryIO, total: int | None, bar: tqdm) -> None:
 
 def _while_reading(error: Exception) -> Exception:
     """Whoever has sent bytes is there: the same error that refuses a request is then one that passes."""
-    told = classify_error(error)
+    told = request.classify_error(error)
     return InterruptionError(str(told)) if isinstance(told, RefusalError) else told
 
 
