@@ -10,7 +10,7 @@ from gptlib.ops.devices import autocast
 
 
 def compiled(
-    model: nn.Module, batches: Iterator[Batch], device: torch.device, precision: str, log: Callable[[str], None]
+    model: nn.Module, batches: Iterator[Batch], device: torch.device, precision: str, warn: Callable[[str], None]
 ) -> Callable[..., Tensor]:
     """The model compiled, tried on a batch; or as it is, with a message, if that fails. Gradients are dropped."""
     try:
@@ -18,7 +18,7 @@ def compiled(
         with torch.random.fork_rng(), autocast(device, precision):
             batch_loss(forward, *inputs_and_targets(next(batches), device)).backward()
     except Exception as error:  # whatever a missing or broken compiler raises
-        log(f"torch.compile does not work here ({type(error).__name__}); training goes on without it.")
+        warn(f"torch.compile does not work here ({type(error).__name__}); training goes on without it.")
         forward = model
     model.zero_grad()
     return forward

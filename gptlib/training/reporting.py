@@ -1,5 +1,7 @@
 """What a run tells people while it goes on: lines, a progress bar between them, and live samples."""
 
+import warnings
+
 from torch import nn
 from tqdm.auto import tqdm
 
@@ -20,6 +22,13 @@ class Console:
         if self.verbose:
             for line in lines:
                 tqdm.write(line)
+
+    def warn(self, line: str) -> None:
+        """Print the line; to a run that is quiet, it is a warning."""
+        if self.verbose:
+            self.log(line)
+        else:
+            warnings.warn(line, stacklevel=2)
 
     def progress(self, total_steps: int, step: int) -> tqdm:
         """The bar, at `step`; to be closed, or used in a `with`."""

@@ -118,7 +118,7 @@ class Trainer:
                 at_the_end.enter_context(closing(self.board))
             if c.compile:
                 some = begin_pass(self.train_loader, c.seed)
-                self.forward = compiled(self.forward, some, self.device, self.precision, self.console.log)
+                self.forward = compiled(self.forward, some, self.device, self.precision, self.console.warn)
             if not self.history.rows:
                 self.evaluate()
             elif self.out:  # a killed run may lack its last row there

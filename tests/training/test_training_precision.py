@@ -126,6 +126,15 @@ def test_without_a_compiler_it_says_so_and_trains(monkeypatch, capsys):
     assert identical(weights(compiled), weights(plain))
 
 
+def test_a_quiet_run_warns_that_there_is_no_compiler(monkeypatch):
+    def broken(*args, **options):
+        raise RuntimeError("no compiler here")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.warns(UserWarning, match=r"torch.compile does not work here \(RuntimeError\)"):
+        quietly(tiny_model(), cfg=config(compile=True))
+
+
 def test_a_compiled_run_is_the_same_run_and_saves_plain_names(tmp_path, monkeypatch, capsys):
     compile_ = torch.compile
     monkeypatch.setattr(torch, "compile", lambda model: compile_(model, backend="eager"))
