@@ -11,6 +11,7 @@ from itertools import chain, islice
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from gptlib.tokenizers import Tokenizer
@@ -252,14 +253,10 @@ def collate_padded(
             )
     length = max(len(inputs) for inputs, _ in items)
     length = length if max_length is None else min(length, whole_number("max_length", max_length, 1))
-    batch = {
-        "inputs": torch.full((len(items), length), pad_id),
-        "targets": torch.full((len(items), length), IGNORE_INDEX),
-        "attention_mask": torch.zeros(len(items), length, dtype=torch.bool),
+    inputs, targets = ([torch.as_tensor(row[:length]).long() for row in rows] for rows in zip(*items, strict=True))
+    real = [torch.ones(len(row), dtype=torch.bool) for row in inputs]
+    return {
+        "inputs": pad_sequence(inputs, batch_first=True, padding_value=pad_id),
+        "targets": pad_sequence(targets, batch_first=True, padding_value=IGNORE_INDEX),
+        "attention_mask": pad_sequence(real, batch_first=True),
     }
-    for row, (inputs, targets) in enumerate(items):
-        n = min(len(inputs), length)
-        batch["inputs"][row, :n] = torch.as_tensor(inputs[:n])
-        batch["targets"][row, :n] = torch.as_tensor(targets[:n])
-        batch["attention_mask"][row, :n] = True
-    return batch
