@@ -24,10 +24,8 @@ def content() -> ModuleType:
     """
     folder = project_root() / "workbook"
     if "workbook" not in sys.modules and (folder / "__init__.py").is_file():
-        places = [str(folder)]
-        spec = importlib.util.spec_from_file_location(
-            "workbook", folder / "__init__.py", submodule_search_locations=places
-        )
+        found = {"location": folder / "__init__.py", "submodule_search_locations": [str(folder)]}
+        spec = importlib.util.spec_from_file_location("workbook", **found)
         package = importlib.util.module_from_spec(spec)
         sys.modules["workbook"] = package
         spec.loader.exec_module(package)
@@ -60,9 +58,7 @@ def exercises_of(chapter: Chapter) -> tuple[Exercise, ...]:
 
 def all_exercises() -> Iterator[tuple[Chapter, Exercise]]:
     """Every exercise with its chapter, in the order of the book."""
-    for chapter in chapters():
-        for exercise in exercises_of(chapter):
-            yield chapter, exercise
+    return ((chapter, exercise) for chapter in chapters() for exercise in exercises_of(chapter))
 
 
 def written_chapters() -> list[Chapter]:

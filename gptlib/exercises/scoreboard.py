@@ -23,19 +23,12 @@ def stars(difficulty: int) -> str:
 def book_scoreboard(records: Records, note: str = "") -> Reply:
     """A row for each chapter that has exercises, and their sum."""
     header = ("Chapter", "", "Done", "Tried", "Open", "Hints used", "Minutes")
-    rows, drawings, sums = [], [], [0] * 5
-    for chapter in written_chapters():
-        states, counts = _counted(chapter, records)
-        drawings.append(states)
-        rows.append((f"{chapter.number} {chapter.title}", "", *map(str, counts)))
-        sums = [a + b for a, b in zip(sums, counts, strict=True)]
-    rows.append(("All", "", *map(str, sums)))
-    drawings.append([])
+    rows = [(f"{chapter.number} {chapter.title}", *_counted(chapter, records)) for chapter in written_chapters()]
+    sums = [sum(column) for column in zip([0] * 5, *(counts for _, _, counts in rows), strict=True)]
+    rows.append(("All", [], sums))
 
     def drawn(signs: dict[str, str]) -> list[tuple[str, ...]]:
-        return [
-            (row[0], "".join(signs[s] for s in states), *row[2:]) for row, states in zip(rows, drawings, strict=True)
-        ]
+        return [(name, "".join(map(signs.get, states)), *map(str, counts)) for name, states, counts in rows]
 
     right = (2, 3, 4, 5, 6)
     return _noted(table(header, drawn(SYMBOLS), right), aligned([header, *drawn(LETTERS)], right), note)
