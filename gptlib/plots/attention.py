@@ -50,9 +50,7 @@ def plot_heads(attention: Sequence, axes: np.ndarray | None = None) -> np.ndarra
     layers = [as_array(layer) for layer in attention]
     shapes = [layer.shape for layer in layers]
     if not layers or any(layer.ndim != 3 or layer.size == 0 for layer in layers) or len(set(shapes)) > 1:
-        raise ValueError(
-            f"The layers have the shapes {shapes}; pass weights (heads, queries, keys) for each, all alike."
-        )
+        raise ValueError(f"The layers have shapes {shapes}; pass weights (heads, queries, keys) for each, all alike.")
     rows, columns = len(layers), len(layers[0])
     if axes is None:
         width = min(1.3, 9 / columns)
@@ -74,9 +72,7 @@ def plot_masks(masks: Mapping[str, tuple], axes: Sequence[Axes] | None = None) -
 
     masks: {title: (mask (T, T) of True and False, a token for each position)}.
     """
-    masks = {
-        title: (as_array(mask), [token_label(token) for token in tokens]) for title, (mask, tokens) in masks.items()
-    }
+    masks = {title: (as_array(mask), list(map(token_label, tokens))) for title, (mask, tokens) in masks.items()}
     for mask, tokens in masks.values():
         if mask.shape != (len(tokens), len(tokens)) or mask.size == 0 or mask.dtype != bool:
             raise ValueError(

@@ -69,9 +69,8 @@ def plot_bar_groups(
         one_for_each(row, len(labels), f"values in {name!r}", "label")
     ax = new_axes(ax, (7.2, 2.9))
     width = 0.8 / len(heights)
-    for i, ((name, row), (color, _, _), hatch) in enumerate(
-        zip(heights.items(), looks.values(), HATCHES, strict=False)
-    ):
+    for i, (name, row) in enumerate(heights.items()):
+        color, hatch = looks[name][0], HATCHES[i]
         places = np.arange(len(labels)) + (i - (len(heights) - 1) / 2) * width
         ax.bar(places, row, width * 0.92, color=color, hatch=hatch, edgecolor="white", linewidth=0, label=name)
     ax.set_xticks(range(len(labels)), labels)

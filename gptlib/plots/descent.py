@@ -28,9 +28,8 @@ def plot_descent(
     low, high = ax.get_ylim()
     if slope is not None:
         near = points[0] + np.array([-0.4, 0.4]) * reach
-        ax.plot(
-            near, heights[0] + slope * (near - points[0]), color=ORANGE, ls="--", label=f"slope {number_label(slope)}"
-        )
+        tangent = heights[0] + slope * (near - points[0])
+        ax.plot(near, tangent, color=ORANGE, ls="--", label=f"slope {number_label(slope)}")
     ax.plot(points, heights, color=BLUE, marker="o", ls=":" if len(points) > 1 else "", label="weight")
     if len(points) > 1:
         for i in (0, len(points) - 1):
@@ -79,9 +78,8 @@ def plot_paths(
     low, high = low - 0.15 * (high - low), high + 0.15 * (high - low)
     xs, ys = np.meshgrid(np.linspace(low[0], high[0], 120), np.linspace(low[1], high[1], 120))
     heights = surface(xs, ys)
-    ax.contour(
-        xs, ys, heights, levels=np.quantile(heights, np.linspace(0.02, 0.95, 10)), colors="#B8B4A8", linewidths=1
-    )
+    levels = np.quantile(heights, np.linspace(0.02, 0.95, 10))
+    ax.contour(xs, ys, heights, levels=levels, colors="#B8B4A8", linewidths=1)
     for name, path in arrays.items():
         color, dash, marker = looks[name]
         ax.plot(*path.T, color=color, linestyle=dash, marker=marker, markersize=4, linewidth=1.3, label=name)
@@ -108,9 +106,8 @@ def plot_clipping(
     ax = new_axes(ax, (6.4, 3.6))
     for i, (old, new) in enumerate(zip(before, after, strict=True)):
         for end, color, width, name in ((old, GREY, 0.004, "before"), (new, ORANGE, 0.010, "after")):
-            ax.quiver(
-                0, 0, *end, angles="xy", scale_units="xy", scale=1, color=color, width=width, label=None if i else name
-            )
+            look = {"color": color, "width": width, "label": None if i else name}
+            ax.quiver(0, 0, *end, angles="xy", scale_units="xy", scale=1, **look)
     ax.add_patch(Circle((0, 0), max_norm, fill=False, color=BLUE, linestyle="--", label=f"norm {max_norm:g}"))
     points = np.concatenate([before, after, [[-max_norm, -max_norm], [max_norm, max_norm]]])
     margin = 0.08 * (points.max() - points.min())

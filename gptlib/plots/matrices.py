@@ -109,8 +109,7 @@ def plot_lookup(ids: Sequence[int], table, ax: Axes | None = None, title: str = 
         ax.text(gap - 0.85, place, str(row), ha="center", va="center", fontsize=9)
     ax.set(xlim=(-0.6, gap + C - 0.4), ylim=(height - 0.4, -0.6), aspect="auto", title=title)
     ax.set_xticks([(C - 1) / 2, gap + (C - 1) / 2], ["the table (V, C)", "looked up (T, C)"])
-    ax.set_yticks(range(V))
-    ax.set_ylabel("token id")
+    ax.set(yticks=range(V), ylabel="token id")
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     return ax
@@ -145,11 +144,8 @@ def draw_heat_map(
 
 def _short(value: float) -> str:
     """A number in few characters: whole ones as such, so that 0 is nothing at all, and 0.00 is small."""
-    if value == round(value):
-        text = f"{value:.4g}"
-    else:
-        text = f"{value:.{2 if abs(value) < 10 else 1 if abs(value) < 100 else 0}f}"
-    return text.replace("-", MINUS)
+    form = ".4g" if value == round(value) else f".{2 if abs(value) < 10 else 1 if abs(value) < 100 else 0}f"
+    return format(value, form).replace("-", MINUS)
 
 
 def _luminance(color: Sequence[float]) -> float:

@@ -91,14 +91,6 @@ def write_token(ax: Axes, row: float, middle: float, text: str, ink: str) -> Non
 
 
 def _draw_box(ax: Axes, row: float, column: float, text: str, color: str) -> None:
-    box = FancyBboxPatch(
-        (column, row + 0.08),
-        len(text) + 2 * _PADDING,
-        0.84,
-        boxstyle="round,pad=0,rounding_size=0.25",
-        facecolor=color,
-        edgecolor="none",
-        mutation_aspect=_COLUMN / _LINE,
-    )
-    ax.add_patch(box)
+    style = {"boxstyle": "round,pad=0,rounding_size=0.25", "mutation_aspect": _COLUMN / _LINE, "edgecolor": "none"}
+    ax.add_patch(FancyBboxPatch((column, row + 0.08), len(text) + 2 * _PADDING, 0.84, facecolor=color, **style))
     write_token(ax, row, column + _PADDING + len(text) / 2, text, "#FFFFFF" if color == DARK else "#111111")

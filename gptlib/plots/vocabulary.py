@@ -58,10 +58,8 @@ def plot_vocabulary_growth(pieces: Mapping[str, Sequence[Token]], ax: Axes | Non
             met.add(piece)
             different.append(len(met))
         curves[f"{name}: {len(met):,}"] = (np.linspace(0, 100, len(different)), different)
-    ax = plot_lines(
-        curves, ax=ax, xlabel="% of the text read", ylabel="different ones met", title="How the vocabulary grows"
-    )
-    ax.set_xlim(0, 100)
+    ax = plot_lines(curves, ax=ax, xlabel="% of the text read", ylabel="different ones met")
+    ax.set(xlim=(0, 100), title="How the vocabulary grows")
     return ax
 
 

@@ -50,8 +50,7 @@ def plot_parts(
     ax.spines[:].set_visible(False)
     ax.grid(visible=False)
     ax.set(xlabel=xlabel, title=title)
-    patches = [Patch(color=colour, label=name) for colour, name in zip(COLOURS, names, strict=False)]
-    legend_below(ax, handles=patches)
+    legend_below(ax, handles=[Patch(color=colour, label=name) for colour, name in zip(COLOURS, names, strict=False)])
     return ax
 
 
@@ -89,8 +88,7 @@ def plot_windows(
     count = f"{len(starts)} window{'s' if len(starts) > 1 else ''}"
     ax.set(xlabel="position in the text", title=title or f"context length {T}, stride {stride}: {count}")
     names = {"inputs": INPUT, "targets": TARGET} | ({"nobody's target": FADED} if len(targets) < n else {})
-    patches = [Patch(facecolor=face, edgecolor=GREY, label=name) for name, face in names.items()]
-    legend_below(ax, handles=patches)
+    legend_below(ax, handles=[Patch(facecolor=face, edgecolor=GREY, label=name) for name, face in names.items()])
     return ax
 
 
@@ -108,14 +106,9 @@ def plot_batch_order(
     ax = new_axes(ax)
     numbers = np.arange(first, first + len(batches))
     for epoch in np.unique(numbers // per_epoch):
-        points = [
-            (number, window)
-            for number, batch in zip(numbers, batches, strict=True)
-            if number // per_epoch == epoch
-            for window in batch
-        ]
-        look = epoch % len(MARKERS)
-        ax.scatter(*zip(*points, strict=True), s=16, color=COLOURS[look], marker=MARKERS[look], label=f"epoch {epoch}")
+        its = [(n, window) for n in numbers[numbers // per_epoch == epoch] for window in batches[n - first]]
+        look = {"color": COLOURS[epoch % len(MARKERS)], "marker": MARKERS[epoch % len(MARKERS)]}
+        ax.scatter(*zip(*its, strict=True), s=16, label=f"epoch {epoch}", **look)
         if epoch * per_epoch > first:
             ax.axvline(epoch * per_epoch - 0.5, color=GREY, linestyle=":", linewidth=1)
     ax.xaxis.get_major_locator().set_params(integer=True)
