@@ -148,8 +148,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for i in range(0, len(content), 1 << 16):
             self.mirror.pace(path, self.mirror.served[path])
             piece = content[i : i + (1 << 16)]
+            self.mirror.served[path] += len(piece)  # first, since who has got it may already look
             self.wfile.write(piece)
-            self.mirror.served[path] += len(piece)
 
     def send_empty(self, status: HTTPStatus, headers: dict) -> None:
         self.send_response(status)

@@ -188,14 +188,15 @@ def test_download_is_verified_and_kept(cache_folder, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
     with Mirror() as mirror:
         monkeypatch.setattr(vocabulary, "_ADDRESS", mirror.url + "/")
-        wrong = {content[:-1]: "456,317 bytes", content + b"x" * 2**22: "bytes", content[:-1] + b"x": "sha256 differs"}
+        wrong = {content[:-1]: "456,317 bytes", content + bytes(2**26): "bytes", content[:-1] + b"x": "sha256 differs"}
         for sent, fault in wrong.items():
             mirror.files["vocab.bpe"] = sent
             with pytest.raises(FileNotFoundError, match=fault) as caught:
                 vocabulary.gpt2_merges()
             assert "pip install" in str(caught.value)
         assert not cache_folder.exists()
-        assert mirror.served["vocab.bpe"] < 3 * 2**20, "of what is too long, no more than that is read"
+        # What a connection holds on its way counts as served, which can be some megabytes.
+        assert mirror.served["vocab.bpe"] < 2**25, "of what is too long, the rest is not read"
         mirror.files["vocab.bpe"] = content
         assert len(vocabulary.gpt2_merges()) == 50_000
         assert len(mirror.requests) == len(wrong) + 1
