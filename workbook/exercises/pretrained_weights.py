@@ -515,7 +515,7 @@ EXERCISES = (
                 "`attention.c_proj.weight` is as it was stored. It is square, so that its shape can't tell you.",
             ),
             Mistake(wrong.block_attention_only, "The weights of the feed-forward layer are Conv1D's as well."),
-            Mistake(wrong.block_c_attn_only, "Only `c_attn` is turned; a block has four Conv1D's."),
+            Mistake(wrong.block_c_attn_only, "Only `c_attn` is transposed; a block has four Conv1D's."),
             Mistake(wrong.block_feed_forward_only, "The weights of attention are Conv1D's as well."),
             Mistake(
                 wrong.block_reshaped, "Shapes are right, numbers are not: `reshape` does not turn rows into columns."
@@ -563,19 +563,20 @@ EXERCISES = (
             ),
             Mistake(
                 wrong.block_mask_turned,
-                "One of the tensors has 4 dimensions and can't be turned: the mask, which is to be left out.",
+                "One of the tensors has 4 dimensions and can't be transposed: the mask, which is to be left out.",
             ),
         ),
         hints=(
-            "Six layers with a weight and a bias each: two LayerNorms and four Conv1D's. Only the four are turned.",
+            "Six layers with a weight and a bias each: two LayerNorms and four Conv1D's. Only the four are transposed.",
             'Go through "ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj", and fetch '
             '`tensors[f"h.{i}.{layer}.weight"]`, and the bias.',
-            "The names become ours with `translate_name`, or from a table of six lines; a weight is turned with `.t()` "
-            'unless the layer\'s name starts with "ln".',
+            "The names become ours with `translate_name`, or from a table of six lines; a weight is transposed with "
+            '`.t()` unless the layer\'s name starts with "ln".',
         ),
         why="""
-            This is the whole of loading: a table of names, and a note which ones are turned. The library's has the same
-            twelve lines for a block, is used by both loaders and the exporter, and checks every name and shape first.
+            This is the whole of loading: a table of names, and a note of which ones are transposed. The library's has
+            the same twelve lines for a block, is used by both loaders and the exporter, and checks every name and
+            shape first.
         """,
     ),
     Choice(
@@ -589,7 +590,7 @@ EXERCISES = (
         choices={
             "a": (
                 "`load_state_dict` raises an error, since shapes differ.",
-                "They don't: (C, C) turned is (C, C). Only the other three would be noticed.",
+                "They don't: (C, C) transposed is (C, C). Only the other three would be noticed.",
             ),
             "b": (
                 "Nothing changes, since a square matrix is its own transpose.",

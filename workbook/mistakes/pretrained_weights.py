@@ -441,7 +441,7 @@ def block_without_biases(tensors: dict, i: int) -> dict:
 
 
 def _walked(tensors: dict, start: str, cut: str) -> dict:
-    """The parameters whose names begin with `start`, turned, under our names without `cut` in front."""
+    """The parameters whose names begin with `start`, transposed, under our names without `cut` in front."""
     state = {}
     for name, tensor in tensors.items():
         if name.startswith(start) and tensor.ndim < 3:
@@ -467,8 +467,8 @@ def block_behind_a_dot(tensors: dict, i: int) -> dict:
 
 
 def block_under_their_full_names(tensors: dict, i: int) -> dict:
-    turned = {name: tensor.t() for name, tensor in tensors.items() if tensor.ndim < 3}
-    return {name: tensor for name, tensor in turned.items() if name.startswith(f"h.{i}.")}
+    transposed = {name: tensor.t() for name, tensor in tensors.items() if tensor.ndim < 3}
+    return {name: tensor for name, tensor in transposed.items() if name.startswith(f"h.{i}.")}
 
 
 def block_mask_turned(tensors: dict, i: int) -> dict:
