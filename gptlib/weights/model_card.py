@@ -14,6 +14,41 @@ from gptlib.model import GPT2_CONFIGS, GPTConfig, GPTModel
 from gptlib.weights.sizes import find_size
 
 _MARK = re.compile(r"<!-- draft ([0-9a-f]{16}) by gptlib export:[^\n]*-->\n")
+_HEAD = "---\nlibrary_name: transformers\npipeline_tag: text-generation\nlicense: unknown\n---\n"
+_BODY = """\
+# {name}
+
+{origin} (Say in a sentence what it is for.)
+
+The files in this folder were written by `gptlib export`.
+
+## Training
+
+{training}
+
+## Configuration
+
+| | |
+| --- | --- |
+{configuration}
+
+## Use
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained("path/of/this/folder")
+tokenizer = AutoTokenizer.from_pretrained("path/of/this/folder")
+```
+
+## Limits
+
+(What it can't do, what its texts lack or are biased to, what nobody should use it for.)
+
+## Licence
+
+(Choose one that the texts allow, and name it at the top too, in place of `unknown`.)
+"""
 
 
 def known_of(source: str | Path, model: GPTModel) -> dict[str, Any]:
@@ -26,17 +61,12 @@ def known_of(source: str | Path, model: GPTModel) -> dict[str, Any]:
     if size is not None and not path.is_file():
         official = model.config.to_dict() | {"drop_rate": 0} == GPT2_CONFIGS[size].to_dict() | {"drop_rate": 0}
         mirrored = any(os.environ.get(name) for name in ("GPTLIB_OPENAI_URL", "HF_ENDPOINT"))
-        return official_facts(size) if official and not mirrored else {}
+        origin = f"OpenAI's GPT-2 of the size {size}, the weights as gptlib loads them by that name."
+        corpus = "WebText, web pages that OpenAI collected and did not publish"
+        return {"origin": origin, "corpus": corpus} if official and not mirrored else {}
     if any((path / name).is_file() for name in ("config.json", "hparams.json")):
         return {}
     return run_facts(find_checkpoint(path))
-
-
-def official_facts(size: str) -> dict[str, Any]:
-    return {
-        "origin": f"OpenAI's GPT-2 of the size {size}, the weights as gptlib loads them by that name.",
-        "corpus": "WebText, web pages that OpenAI collected and did not publish",
-    }
 
 
 def run_facts(checkpoint: Path) -> dict[str, Any]:
@@ -74,55 +104,16 @@ def best_row(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def model_card(name: str, config: GPTConfig, facts: dict[str, Any], tokenizer: str) -> str:
     """The card as Markdown, with a mark by which `is_edited` knows whether it still is the draft."""
     corpus = facts.get("corpus", "(name the texts, where they are from, and what one may do with them)")
-    lines = [f"- Corpus: {corpus}"]
-    lines += [f"- Tokenizer: {tokenizer}"]
+    lines = [f"- Corpus: {corpus}", f"- Tokenizer: {tokenizer}"]
     if "step" in facts:
         lines.append(f"- Steps: {facts['step']:,.0f}, on {facts.get('tokens', 0):,.0f} tokens")
-    for key, words in (("train_loss", "Training loss"), ("val_loss", "Validation loss")):
-        if key in facts:
-            lines.append(f"- {words}: {facts[key]:.4f} nats a token")
-    if "perplexity" in facts:
-        lines.append(f"- Perplexity: {facts['perplexity']:.2f}")
-    table = [f"| {key} | {value} |" for key, value in config.to_dict().items()]
-    body = "\n".join(
-        [
-            f"# {name}",
-            "",
-            f"{facts.get('origin', 'A GPT-2. (Say who trained it.)')} (Say in a sentence what it is for.)",
-            "",
-            "The files in this folder were written by `gptlib export`.",
-            "",
-            "## Training",
-            "",
-            *lines,
-            "",
-            "## Configuration",
-            "",
-            "| | |",
-            "| --- | --- |",
-            *table,
-            "",
-            "## Use",
-            "",
-            "```python",
-            "from transformers import AutoModelForCausalLM, AutoTokenizer",
-            "",
-            'model = AutoModelForCausalLM.from_pretrained("path/of/this/folder")',
-            'tokenizer = AutoTokenizer.from_pretrained("path/of/this/folder")',
-            "```",
-            "",
-            "## Limits",
-            "",
-            "(What it can't do, what its texts lack or are biased to, what nobody should use it for.)",
-            "",
-            "## Licence",
-            "",
-            "(Choose one that the texts allow, and name it at the top too, in place of `unknown`.)",
-            "",
-        ]
-    )
-    head = "---\nlibrary_name: transformers\npipeline_tag: text-generation\nlicense: unknown\n---\n"
-    return f"{head}<!-- draft {_sum(head + body)} by gptlib export: once edited, this file is kept -->\n{body}"
+    measures = {"train_loss": "Training loss: {:.4f} nats a token", "val_loss": "Validation loss: {:.4f} nats a token"}
+    measures["perplexity"] = "Perplexity: {:.2f}"
+    lines += [f"- {words.format(facts[key])}" for key, words in measures.items() if key in facts]
+    table = "\n".join(f"| {key} | {value} |" for key, value in config.to_dict().items())
+    origin = facts.get("origin", "A GPT-2. (Say who trained it.)")
+    body = _BODY.format(name=name, origin=origin, training="\n".join(lines), configuration=table)
+    return f"{_HEAD}<!-- draft {_sum(_HEAD + body)} by gptlib export: once edited, this file is kept -->\n{body}"
 
 
 def is_edited(card: str) -> bool:
