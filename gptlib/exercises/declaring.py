@@ -72,13 +72,13 @@ class Exercise:
 
     @property
     def stub_source(self) -> str:
-        """What stands in the notebook before the line with `check`."""
-        return f"{self.variable} = ..."
+        """What stands in the notebook before the line with `check`; `form` says what kind of answer is wanted."""
+        return f"{self.variable} = ...  # {self.form}"
 
     @property
     def solved_source(self) -> str:
         """What stands there when it is solved."""
-        raise NotImplementedError
+        return f"{self.variable} = {self.answer!r}"
 
     @property
     def check_line(self) -> str:
@@ -149,14 +149,6 @@ class Prediction(Exercise):
     tolerance: float = 0.01
     """How far a number may be from an answer that is a float, relative to it and at all."""
 
-    @property
-    def stub_source(self) -> str:
-        return f"{self.variable} = ...  # {self.form}"
-
-    @property
-    def solved_source(self) -> str:
-        return f"{self.variable} = {self.answer!r}"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Choice(Exercise):
@@ -169,14 +161,10 @@ class Choice(Exercise):
     why: str = ""
 
     @property
-    def letters(self) -> str:
+    def form(self) -> str:
         """All letters as a learner types them: '"a", "b" or "c"'."""
         *others, last = (json.dumps(letter) for letter in self.choices)
         return f"{', '.join(others)} or {last}"
-
-    @property
-    def stub_source(self) -> str:
-        return f"{self.variable} = ...  # {self.letters}"
 
     @property
     def solved_source(self) -> str:

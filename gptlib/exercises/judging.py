@@ -87,11 +87,11 @@ def _looks_alike(right: Any, value: Any) -> bool:
 
 def judge_choice(exercise: Choice, answer: Any) -> Judgement:
     if answer is ... or answer is None:
-        return Judgement(NOT_ATTEMPTED, f"Put a letter in place of the `...`: {exercise.letters}.")
+        return Judgement(NOT_ATTEMPTED, f"Put a letter in place of the `...`: {exercise.form}.")
     letter = answer.strip().strip("()").lower() if isinstance(answer, str) else answer
     if not isinstance(letter, str) or letter not in exercise.choices:
         shown = repr(answer) if isinstance(answer, str | int | float) else kind_of(answer).strip("`")
-        return Judgement(INCORRECT, f"{span(shown[:80])} is none of the choices; give {exercise.letters}.")
+        return Judgement(INCORRECT, f"{span(shown[:80])} is none of the choices; give {exercise.form}.")
     if letter == exercise.answer:
         return Judgement(CORRECT, exercise.choices[letter][1])
     return Judgement(INCORRECT, exercise.choices[letter][1])
