@@ -4,6 +4,8 @@
 particular thing. `base` holds the style, `checks` what arguments must be, `labels` how tokens are written.
 """
 
+# ruff: noqa: F401 - what is imported here is what the package gives
+
 from gptlib.plots.attention import plot_attention, plot_computed_keys, plot_heads, plot_masks, plot_split
 from gptlib.plots.bars import plot_bar_groups, plot_bars, plot_parameter_shares
 from gptlib.plots.base import save_figure
@@ -26,48 +28,4 @@ from gptlib.plots.vocabulary import (
 )
 from gptlib.plots.windows import plot_batch_order, plot_parts, plot_windows
 
-__all__ = [
-    "LiveLosses",
-    "plot_agreement",
-    "plot_attention",
-    "plot_bar_groups",
-    "plot_bars",
-    "plot_batch_order",
-    "plot_batches",
-    "plot_broadcasting",
-    "plot_clipping",
-    "plot_computed_keys",
-    "plot_descent",
-    "plot_filters",
-    "plot_fit",
-    "plot_heads",
-    "plot_learning_rate",
-    "plot_line_panels",
-    "plot_lines",
-    "plot_lookup",
-    "plot_loss_curves",
-    "plot_losses",
-    "plot_masks",
-    "plot_matrices",
-    "plot_matrix",
-    "plot_next_tokens",
-    "plot_parameter_shares",
-    "plot_parts",
-    "plot_paths",
-    "plot_rates",
-    "plot_roofline",
-    "plot_running_sum",
-    "plot_split",
-    "plot_sweep",
-    "plot_targets",
-    "plot_tensor",
-    "plot_time_shares",
-    "plot_token_costs",
-    "plot_token_counts",
-    "plot_token_rows",
-    "plot_tokenizers",
-    "plot_tokens",
-    "plot_vocabulary_growth",
-    "plot_windows",
-    "save_figure",
-]
+__all__ = ["LiveLosses", "save_figure", *(name for name in dir() if name.startswith("plot_"))]
