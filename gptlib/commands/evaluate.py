@@ -16,14 +16,7 @@ from gptlib.commands.running import load_with_tokenizer
 from gptlib.commands.values import NonNegativeInt, PositiveInt
 from gptlib.corpus import load_prepared, read_text, split_text
 from gptlib.corpus.prepared import META_FILE
-from gptlib.evaluation import (
-    Question,
-    evaluate_continuations,
-    read_questions,
-    score_choices,
-    standard_error,
-    text_loss,
-)
+from gptlib.evaluation import Question, evaluate_continuations, read_questions, score_choices, standard_error, text_loss
 from gptlib.generation.quantization import INFERENCE_PRECISIONS, with_precision
 from gptlib.utils.files import write_json
 from gptlib.utils.folders import project_root

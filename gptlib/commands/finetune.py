@@ -13,14 +13,7 @@ from typing import Any, Literal
 from gptlib.checkpoints import Checkpoint, build_model, find_checkpoint, load_checkpoint
 from gptlib.commands.options import MODELS, add_shared, add_short_forms, find_option
 from gptlib.commands.parsing import layered
-from gptlib.commands.running import (
-    load_with_tokenizer,
-    output_path,
-    program,
-    resumed_options,
-    say_best,
-    say_files,
-)
+from gptlib.commands.running import load_with_tokenizer, output_path, program, resumed_options, say_best, say_files
 from gptlib.instructions import TEMPLATES, Instruction, Reading, read_instructions, split_entries
 from gptlib.model.lora import active_adapter, check_fits, lora_state
 from gptlib.model.lora_config import LoRAConfig

@@ -8,13 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NoReturn, get_origin
 
-from jsonargparse import (
-    ActionConfigFile,
-    ArgumentParser,
-    DefaultHelpFormatter,
-    Namespace,
-    set_parsing_settings,
-)
+from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
 
 from gptlib.commands.values import allowed
 from gptlib.utils.folders import project_root

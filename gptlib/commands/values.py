@@ -3,13 +3,7 @@
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
-from jsonargparse.typing import (
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveInt,
-    register_type,
-    restricted_number_type,
-)
+from jsonargparse.typing import NonNegativeFloat, NonNegativeInt, PositiveInt, register_type, restricted_number_type
 
 __all__ = ["NonNegativeFloat", "NonNegativeInt", "PositiveInt", "Ratios", "Share", "allowed"]
 

@@ -10,13 +10,7 @@ from gptlib.evaluation.continuations import (
 from gptlib.evaluation.memorisation import longest_overlap, share_found
 from gptlib.evaluation.texts import bleu, distinct, repetition
 from gptlib.evaluation.whole_text import TextLoss, lost_bytes, sliding_nll, text_loss
-from gptlib.loss import (
-    evaluate_loss,
-    next_token_loss,
-    perplexity,
-    text_token_losses,
-    token_losses,
-)
+from gptlib.loss import evaluate_loss, next_token_loss, perplexity, text_token_losses, token_losses
 
 __all__ = [
     "ChoiceScores",

@@ -10,13 +10,7 @@ from typing import Any
 import torch
 
 from gptlib.generation import generate_text
-from gptlib.instructions import (
-    Instruction,
-    InstructionDataset,
-    Template,
-    create_instruction_loader,
-    find_template,
-)
+from gptlib.instructions import Instruction, InstructionDataset, Template, create_instruction_loader, find_template
 from gptlib.model import GPTModel
 from gptlib.model.lora import LoRAConfig, add_lora
 from gptlib.tokenizers import Tokenizer
