@@ -8,7 +8,11 @@ def ask_yes_no(question: str, default: bool) -> bool | None:
 
     What is neither yes nor no counts as no.
     """
-    if not _someone_may_answer():
+    # A notebook's stdin is no terminal, its `input` asks the frontend. IPython is looked for and not imported: where
+    # it runs, it is there already.
+    ipython = sys.modules.get("IPython")
+    in_notebook = ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None
+    if not in_notebook and (sys.stdin is None or not sys.stdin.isatty()):
         return None
     try:
         answer = input(f"{question} [{'Y/n' if default else 'y/N'}] ").strip().lower()
@@ -16,13 +20,3 @@ def ask_yes_no(question: str, default: bool) -> bool | None:
     except (EOFError, NotImplementedError, OSError):
         return None
     return answer in ("y", "yes") if answer else default
-
-
-def _someone_may_answer() -> bool:
-    # A notebook's stdin is no terminal, its `input` asks the frontend. IPython is looked for and not imported: where
-    # it runs, it is there already.
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    if getattr(shell, "kernel", None) is not None:
-        return True
-    return sys.stdin is not None and sys.stdin.isatty()

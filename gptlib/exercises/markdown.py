@@ -2,20 +2,14 @@
 
 import re
 
+from gptlib.utils.text import Shown
 
-class Reply:
-    """What the functions of this package return. Jupyter shows the Markdown of a cell's last expression by itself;
-    `print` and the Python prompt show the text."""
+
+class Reply(Shown):
+    """What the functions of this package return; its text is the Markdown without its marks, if none is given."""
 
     def __init__(self, markdown: str, text: str | None = None):
-        self.markdown = markdown
-        self.text = plain(markdown) if text is None else text
-
-    def _repr_markdown_(self) -> str:
-        return self.markdown
-
-    def __repr__(self) -> str:
-        return self.text
+        super().__init__(markdown, plain(markdown) if text is None else text)
 
 
 def span(text: str) -> str:

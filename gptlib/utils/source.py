@@ -3,21 +3,10 @@
 import inspect
 import textwrap
 
-
-class Source:
-    """Code that Jupyter renders as highlighted Python, and a terminal as it stands."""
-
-    def __init__(self, code: str):
-        self.code = code
-
-    def _repr_markdown_(self) -> str:
-        return f"```python\n{self.code}\n```"
-
-    def __repr__(self) -> str:
-        return self.code
+from gptlib.utils.text import Shown
 
 
-def show_source(*objects) -> Source:
+def show_source(*objects) -> Shown:
     """The source of functions, classes and methods as it stands in gptlib, each under a comment with its module's name.
 
     Raises TypeError for anything without source in Python (a number, a built-in function).
@@ -29,4 +18,5 @@ def show_source(*objects) -> Source:
         except (TypeError, OSError):
             raise TypeError(f"{shown!r} has no source to show; pass a function, a class or a method.") from None
         pieces.append(f"# {shown.__module__}\n{code}")
-    return Source("\n\n\n".join(pieces))
+    code = "\n\n\n".join(pieces)
+    return Shown(f"```python\n{code}\n```", code)

@@ -1,4 +1,17 @@
-"""Foreign text in messages: one sentence stays one sentence, whatever a file, a server or a user gives."""
+"""Texts for people: shown in Jupyter and in a terminal, or from elsewhere and fit for a message."""
+
+
+class Shown:
+    """Jupyter renders the Markdown of a cell's last expression; `print` and the Python prompt show the text."""
+
+    def __init__(self, markdown: str, text: str):
+        self.markdown, self.text = markdown, text
+
+    def _repr_markdown_(self) -> str:
+        return self.markdown
+
+    def __repr__(self) -> str:
+        return self.text
 
 
 def shorten(text: object, length: int = 120, end: int = 0) -> str:
