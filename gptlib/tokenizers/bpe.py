@@ -69,7 +69,9 @@ class BPETokenizer(BaseTokenizer):
         Raises: ValueError for a `vocab_size` below 257 or an empty text.
         """
         n_merges = check_vocab_size(vocab_size, N_BYTES + 1, f"the {N_BYTES} bytes and {END_OF_TEXT}") - N_BYTES - 1
-        counts = Counter(chain.from_iterable(map(split_chunks, whole_words(text))))
+        counts: Counter[str] = Counter()
+        for block in whole_words(text):
+            counts.update(split_chunks(block))
         return cls(learn_merges({chunk.encode(): count for chunk, count in counts.items()}, n_merges))
 
     @classmethod
