@@ -148,11 +148,7 @@ def describe(options, checkpoint: Checkpoint, precision: str, data: str | Path) 
         "torch": torch.__version__,
         "model": {
             "name": path.resolve().name if path.exists() else options.load,
-            "context_length": config.context_length,
-            "vocab_size": config.vocab_size,
-            "emb_dim": config.emb_dim,
-            "n_heads": config.n_heads,
-            "n_layers": config.n_layers,
+            **{size: config[size] for size in ("context_length", "vocab_size", "emb_dim", "n_heads", "n_layers")},
             "tokenizer": getattr(checkpoint.tokenizer, "type", type(checkpoint.tokenizer).__name__),
             "precision": precision,
         },

@@ -35,12 +35,7 @@ def run(options, parser) -> int:
     model, choice = with_precision(checkpoint.model, options.precision)
     if choice.automatic:
         print(f"{choice}.", file=sys.stderr)
-    settings = {
-        "temperature": options.temperature,
-        "top_k": options.top_k,
-        "top_p": options.top_p,
-        "seed": options.seed,
-    }
+    settings = {name: options[name] for name in ("temperature", "top_k", "top_p", "seed")}
     arguments = (model, checkpoint.tokenizer, options.prompt, options.max_new_tokens)
     if options.n == 1:
         pieces = stream(*arguments, **settings)

@@ -25,11 +25,7 @@ SHARED: dict[str, dict[str, Any]] = {
     "--data": {"type": str | None, "help": DATA},
     "--tokenizer": {"default": "bpe", "help": TOKENIZERS},
     "--vocab-size": {"type": PositiveInt | None, "help": "size of the vocabulary to train"},
-    "--ratios": {
-        "type": Ratios,
-        "default": Ratios((0.9, 0.05, 0.05)),
-        "help": "shares of train, val and test",
-    },
+    "--ratios": {"type": Ratios, "default": Ratios((0.9, 0.05, 0.05)), "help": "shares of train, val and test"},
     "--resume": {"type": str | None, "help": "finish the run of this .last.pth"},
     "--no-save": {"action": "store_true", "help": "write no file at all"},
     "--max-new-tokens": {"type": PositiveInt, "default": 200},

@@ -122,8 +122,7 @@ def plain(options: Namespace) -> Namespace:
 
 
 VALUE = re.compile(
-    r".*(?:Got value: |Given value: |Not of type \w+: (?:.*: ')?)(.*?)(?: does not conform.*|'?)\Z",
-    re.DOTALL,
+    r".*(?:Got value: |Given value: |Not of type \w+: (?:.*: ')?)(.*?)(?: does not conform.*|'?)\Z", re.DOTALL
 )
 
 

@@ -127,12 +127,7 @@ def _shown(value: Any) -> str:
 
 
 def score_choices(
-    model: GPTModel,
-    tokenizer: Tokenizer,
-    questions: Sequence[Question],
-    *,
-    batch_size: int = 4,
-    progress: bool = False,
+    model: GPTModel, tokenizer: Tokenizer, questions: Sequence[Question], *, batch_size: int = 4, progress: bool = False
 ) -> ChoiceScores:
     """Answer each question with the ending that costs least (acc), and that costs least by character (acc_norm).
 

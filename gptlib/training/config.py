@@ -103,12 +103,9 @@ class TrainingConfig:
             raise ValueError(f"device={self.device!r} is unknown; give 'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'.")
         if not isinstance(self.sample_prompt, str | None):
             raise ValueError(f"sample_prompt={self.sample_prompt!r} is no text; give a text, or None for no samples.")
-        if self.lr_schedule not in SCHEDULES:
-            raise ValueError(f"lr_schedule={self.lr_schedule!r} is unknown; give one of {', '.join(SCHEDULES)}.")
-        if self.optimizer not in OPTIMIZERS:
-            raise ValueError(f"optimizer={self.optimizer!r} is unknown; give one of {', '.join(OPTIMIZERS)}.")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision={self.precision!r} is unknown; give one of {', '.join(PRECISIONS)}.")
+        for name, known in (("lr_schedule", SCHEDULES), ("optimizer", OPTIMIZERS), ("precision", PRECISIONS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}={getattr(self, name)!r} is unknown; give one of {', '.join(known)}.")
 
     def total_steps(self, batches_per_epoch: int | None) -> int:
         """Steps of the whole run; a last step that would lack forward passes is left out.

@@ -66,13 +66,7 @@ def finetune(
         add_lora(model, lora)
     files = {"out": out, "resume": resume, "notes": notes}
     return train(
-        model,
-        *loaders,
-        config=config,
-        tokenizer=tokenizer,
-        **files,
-        on_evaluation=on_evaluation,
-        verbose=verbose,
+        model, *loaders, config=config, tokenizer=tokenizer, **files, on_evaluation=on_evaluation, verbose=verbose
     )
 
 

@@ -11,11 +11,7 @@ OPTIMIZERS = ("adamw", "muon")
 
 
 def create_optimizer(
-    model: nn.Module,
-    learning_rate: float,
-    weight_decay: float,
-    betas: tuple[float, float],
-    name: str = "adamw",
+    model: nn.Module, learning_rate: float, weight_decay: float, betas: tuple[float, float], name: str = "adamw"
 ) -> "torch.optim.AdamW | CombinedOptimizer":
     """AdamW (Loshchilov & Hutter 2019), fused into one kernel if the device has that, for all or what Muon leaves.
 
@@ -70,10 +66,7 @@ class Muon(torch.optim.Optimizer):
         for p in parameters:
             if "average" not in self.state[p]:
                 self.state[p]["average"] = torch.zeros_like(p)
-        gradients, averages = (
-            [p.grad for p in parameters],
-            [self.state[p]["average"] for p in parameters],
-        )
+        gradients, averages = [p.grad for p in parameters], [self.state[p]["average"] for p in parameters]
         torch._foreach_lerp_(averages, gradients, 1 - momentum)
         return list(torch._foreach_lerp(gradients, averages, momentum))
 

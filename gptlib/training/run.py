@@ -38,23 +38,20 @@ def train(
 ) -> History:
     """Train the model in place and return the run's history.
 
-    model: a GPTModel, or one inside `torch.compile` or `DistributedDataParallel`: training goes
-    through the wrapper, and everything else through the model in it.
-    train_loader, val_loader: from `create_dataloader`, or anything that yields (inputs, targets),
-    both int64 (B, T), or dicts as `collate_padded` makes them. tokenizer: for the live samples, and
-    to be stored with the model.
-    out: NAME.pth for the best model by validation loss (the latest, without val_loader); beside it
-    come NAME.last.pth, to resume from, and NAME.csv. Files that an earlier run left there are
-    renamed, not overwritten.
-    resume: a .last.pth; its weights, optimizer, random state and history replace those of `model`,
-    and `out` is by default the file beside it. notes: plain data to keep in that file, such as the
-    name of the text. on_evaluation: called with the history after each evaluation, to draw it, say.
+    model: a GPTModel, or one inside `torch.compile` or `DistributedDataParallel`: training goes through the wrapper,
+    and everything else through the model in it.
+    train_loader, val_loader: from `create_dataloader`, or anything that yields (inputs, targets), both int64 (B, T), or
+    dicts as `collate_padded` makes them. tokenizer: for the live samples, and to be stored with the model.
+    out: NAME.pth for the best model by validation loss (the latest, without val_loader); beside it come NAME.last.pth,
+    to resume from, and NAME.csv. Files that an earlier run left there are renamed, not overwritten.
+    resume: a .last.pth; its weights, optimizer, random state and history replace those of `model`, and `out` is by
+    default the file beside it. notes: plain data to keep in that file, such as the name of the text. on_evaluation:
+    called with the history after each evaluation, to draw it, say.
     backend: the kernels to compute by on a CPU; by default the resumed run's, or `default_backend()`.
-    verbose: progress bar, losses and samples. Ctrl-C ends the step, saves and returns; a second one
-    stops at once.
+    verbose: progress bar, losses and samples. Ctrl-C ends the step, saves and returns; a second one stops at once.
 
-    Raises ValueError for options that make no sense, CheckpointError if `resume` does not fit or
-    `out` can't be written, TrainingError if the loss is no longer finite.
+    Raises ValueError for options that make no sense, CheckpointError if `resume` does not fit or `out` can't be
+    written, TrainingError if the loss is no longer finite.
     """
     config, plain = config or TrainingConfig(), unwrap(model)
     content = None if resume is None else load_training_state(resume)

@@ -135,9 +135,8 @@ class Trainer:
     def training_step(self, batches: list[Batch]) -> None:
         """One update: forward and backward through each batch, clip, step, log.
 
-        Every target token weighs the same, however they are spread over the batches: the losses are
-        summed and divided by the number of targets in all of them, so that accumulation equals one
-        large batch.
+        Every target token weighs the same, however they are spread over the batches: the losses are summed and divided
+        by the number of targets in all of them, so that accumulation equals one large batch.
         """
         start = time.perf_counter()
         batches = [inputs_and_targets(batch, self.device) for batch in batches]
