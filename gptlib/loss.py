@@ -84,13 +84,11 @@ def evaluate_loss(
 
     Dropout is off meanwhile. Raises ValueError if the loader has no target at all.
     """
-    model = unwrap(model)
-    device = model.device
-    total, count = 0.0, 0
+    model, total, count = unwrap(model), 0.0, 0
     with eval_mode(model):
         for batch in evaluation_batches(loader, n_batches):
-            inputs, targets = inputs_and_targets(batch, device)
-            with autocast(device, precision):
+            inputs, targets = inputs_and_targets(batch, model.device)
+            with autocast(model.device, precision):
                 total += batch_loss(model, inputs, targets).item()
             count += (targets != IGNORE_INDEX).sum().item()
     if count == 0:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gptlib.checkpoints.building import REMEDY, build_model
 from gptlib.checkpoints.tensors import tied_names
-from gptlib.model import GPTConfig, GPTModel, unwrap
+from gptlib.model import GPTModel, unwrap
 from gptlib.model.architectures import ARCHITECTURES
 from gptlib.model.lora import lora_state
 from gptlib.tokenizers import Tokenizer, tokenizer_from_dict
@@ -86,7 +86,10 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu", *, map
     Raises FileNotFoundError if there is none, CheckpointError if it is truncated, foreign or contradicts itself.
     """
     content = read_checkpoint(path, mapped=mapped)
-    config = _config(path, content)
+    try:
+        config = ARCHITECTURES[content["architecture"]].config_class.from_dict(content["config"])
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"'{path}' holds a config that makes no model ({_short(error)}); {REMEDY}.") from None
     model = build_model(path, config, content["model"], content.get("lora"))
     try:
         stored = content.get("tokenizer")
@@ -161,10 +164,3 @@ def _check_architecture(path: Path, content: Mapping[str, Any]) -> None:
             f"'{path}' has a model of the architecture {_short(repr(architecture))}, and this gptlib knows {known}; "
             "update gptlib, or use another file."
         )
-
-
-def _config(path: str | Path, content: Mapping[str, Any]) -> GPTConfig:
-    try:
-        return ARCHITECTURES[content["architecture"]].config_class.from_dict(content["config"])
-    except (ValueError, TypeError) as error:
-        raise CheckpointError(f"'{path}' holds a config that makes no model ({_short(error)}); {REMEDY}.") from None

@@ -177,8 +177,7 @@ def stored_backend(threads: int) -> Backend | None:
 
     Raises ValueError if the file is damaged, and OSError if it can't be read.
     """
-    entries = _entries()
-    found = [entry for entry in entries if _matches(entry, threads)]
+    found = [entry for entry in _entries() if _matches(entry, threads)]
     return Backend.from_dict(found[0]["backend"]) if found else None
 
 

@@ -32,8 +32,7 @@ class Console:
 
     def progress(self, total_steps: int, step: int) -> tqdm:
         """The bar, at `step`; to be closed, or used in a `with`."""
-        options = {"total": total_steps, "initial": step, "unit": "step", "smoothing": 0.05}
-        self.bar = tqdm(disable=not self.verbose, **options)
+        self.bar = tqdm(total=total_steps, initial=step, unit="step", smoothing=0.05, disable=not self.verbose)
         return self.bar
 
     def advance(self, loss: float, tokens_per_second: float) -> None:
@@ -47,8 +46,7 @@ def live_sample(model: nn.Module, tokenizer: Tokenizer, config: TrainingConfig) 
     """What the model writes after `config.sample_prompt`, which comes first; always with the same seed."""
     room = model.config.context_length - len(tokenizer.encode(config.sample_prompt))
     n = min(config.sample_tokens, max(room, 1))  # beyond its context the model would need a warning
-    how = {"temperature": 0.8, "top_k": 50, "seed": config.seed}
-    return generate_text(model, tokenizer, config.sample_prompt, n, **how)
+    return generate_text(model, tokenizer, config.sample_prompt, n, temperature=0.8, top_k=50, seed=config.seed)
 
 
 def indented(text: str) -> list[str]:

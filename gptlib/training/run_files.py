@@ -60,8 +60,7 @@ def check_room(path: str | Path, model: nn.Module) -> None:
         raise CheckpointError(f"'{path}' is a folder; give the name of a file, such as '{path / 'gpt.pth'}'.")
     if path.suffix != ".pth":
         raise ValueError(f"out='{path}' is no checkpoint's name; give one that ends in .pth.")
-    weights = sum(p.numel() * p.element_size() for p in model.parameters())
-    needed = 7 * weights
+    needed = 7 * sum(p.numel() * p.element_size() for p in model.parameters())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):

@@ -11,11 +11,9 @@ from pathlib import Path
 
 from gptlib.model.config import GPT2_CONFIGS
 from gptlib.utils.download import RETRY, RetryPolicy, ensure_room, fetch
-from gptlib.utils.errors import DownloadError
 from gptlib.utils.folders import project_root
 from gptlib.weights.sizes import check_size
-
-__all__ = ["DownloadError", "fetch", "fetch_openai_files"]
+from gptlib.weights.tensorflow import NUMBERS
 
 OFFICIAL = "https://openaipublic.blob.core.windows.net/gpt-2/models"
 MIRROR = "https://f001.backblazeb2.com/file/LLMs-from-scratch/gpt2"
@@ -78,16 +76,14 @@ def _fault_of_hparams(path: Path) -> str:
         hparams = json.loads(path.read_bytes()[:10_000])
     except (OSError, ValueError, RecursionError):
         return "it is not JSON"
-    keys = ("n_vocab", "n_ctx", "n_embd", "n_head", "n_layer")
-    whole = isinstance(hparams, dict) and all(type(hparams.get(key)) is int for key in keys)
-    return "" if whole else f"it should have whole numbers for {', '.join(keys)}"
+    whole = isinstance(hparams, dict) and all(type(hparams.get(key)) is int for key in NUMBERS.values())
+    return "" if whole else f"it should have whole numbers for {', '.join(NUMBERS.values())}"
 
 
 def _has_official_shape(path: Path, size: str) -> bool:
     """Whether the model is as large as its name says; small stand-ins, as in tests, are not."""
     hparams, config = json.loads(path.read_bytes()), GPT2_CONFIGS[size]
-    found = [hparams[key] for key in ("n_vocab", "n_ctx", "n_embd", "n_head", "n_layer")]
-    return found == [config.vocab_size, config.context_length, config.emb_dim, config.n_heads, config.n_layers]
+    return all(hparams[theirs] == config[ours] for ours, theirs in NUMBERS.items())
 
 
 def _other_ways(size: str, folder: Path) -> str:

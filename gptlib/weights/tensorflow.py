@@ -16,7 +16,7 @@ from gptlib.utils.text import shorten
 from gptlib.weights.names import Name, names_of
 from gptlib.weights.settings import checked_config
 
-HPARAMS = {
+NUMBERS = {
     "vocab_size": "n_vocab",
     "context_length": "n_ctx",
     "emb_dim": "n_embd",
@@ -37,7 +37,7 @@ def read_hparams(folder: Path) -> GPTConfig:
         raise CheckpointError(f"{shorten(error, 200)}; {_REMEDY}.") from None
     if not isinstance(numbers, dict):
         raise CheckpointError(f"{where} holds no object with the numbers of a GPT-2; {_REMEDY}.")
-    return checked_config(where, numbers, HPARAMS, weight_tying=True)
+    return checked_config(where, numbers, NUMBERS, weight_tying=True)
 
 
 def read_variables(folder: Path, config: GPTConfig) -> Iterator[tuple[Name, np.ndarray]]:

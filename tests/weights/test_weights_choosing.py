@@ -9,10 +9,10 @@ from gptlib.checkpoints import load_checkpoint, save_checkpoint
 from gptlib.evaluation import next_token_loss
 from gptlib.model import GPTModel
 from gptlib.tokenizers import GPT2Tokenizer
+from gptlib.utils.errors import DownloadError
 from gptlib.utils.folders import project_root
 from gptlib.weights import choosing
 from gptlib.weights.choosing import choose, files_table, sizes_table
-from gptlib.weights.download import DownloadError
 from gptlib.weights.hub import CONFIG
 from gptlib.weights.safetensors import SINGLE
 from gptlib.weights.sizes import REPOSITORIES, SELECTIONS
