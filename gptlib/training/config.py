@@ -44,7 +44,7 @@ class TrainingConfig:
     precision: Literal[PRECISIONS] = "auto"
     """Precision of matmuls: fp32, bf16, fp16 (with loss scaling), or auto, which goes by the machine and says."""
     compile: bool = False
-    """Compile the model with torch.compile: a slow start, then faster steps; falls back if there is no compiler."""
+    """Compile the model with torch.compile: a slow start, then faster steps on a GPU, but not on every CPU."""
     activation_checkpointing: bool = False
     """Keep only each block's input and compute the rest again for the gradients: less memory, a third more time."""
     eval_interval: int = 100
