@@ -64,7 +64,7 @@ def add_arguments(parser) -> None:
     lora = find_option(parser, "--lora")  # which may have a value, a file with its fields
     lora.nargs, lora.const, lora.help = "?", {}, "train an adapter; its fields, in a file"
     parser.add_class_arguments(TrainingConfig, "training")
-    parser.set_defaults({"training.learning_rate": 1e-4})
+    parser.set_defaults({"training.learning_rate": 1e-4})  # with LoRA or without; from scratch it is 1e-3
     add_short_forms(parser, {"-B": "--training.batch_size", "-l": "--training.learning_rate"})
 
 

@@ -58,7 +58,10 @@ class Command(Parser):
         self.name = name
 
     def parse_args(self, args: list[str] | None = None, *_: Any, **__: Any) -> Namespace:
-        """The options: those given, else those that follow from these, else the declared defaults."""
+        """The options: those given, else those that follow from these, else the declared defaults.
+
+        What follows is the module's own `defaults`: `layered` puts a resumed run's options below a recipe's.
+        """
         self.module = import_module(f"gptlib.commands.{self.name}")
         self.prog = f"gptlib {self.name}"  # which becoming a subcommand has changed
         self.usage, self.description = self.module.USAGE, self.module.__doc__

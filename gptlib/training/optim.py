@@ -1,4 +1,4 @@
-"""AdamW with GPT-2's decay groups, Muon for the matrices, and the learning rate of each step."""
+"""AdamW with GPT-2's decay groups, Muon for the matrices, and both as one."""
 
 import math
 from collections import defaultdict

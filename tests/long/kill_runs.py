@@ -3,7 +3,7 @@
     python tests/long/kill_runs.py 30 [--seeds 5] [--width 64]
 
 Half of the kills fall inside the writing of a checkpoint. A resumed run may be killed again. pytest does not collect
-this; a short version is tests/test_killed.py.
+this; a short version is tests/training/test_killed.py.
 """
 
 import argparse
