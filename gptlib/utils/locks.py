@@ -6,6 +6,7 @@ lock's file and without folders that were made for it.
 """
 
 import errno
+import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 _NO_LOCKS_HERE = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
-_TRIES = 10  # to get into a folder that others remove as soon as they are done with it
+_TRIES = 100  # to get into a folder that others remove as soon as they are done with it
 
 
 @contextmanager
@@ -84,6 +85,7 @@ def _acquire(
             tries += 1
             if tries == _TRIES:
                 raise
+            time.sleep(random.uniform(0, 0.01))  # so that those who wait don't all come back at once
         except OSError as error:
             if error.errno in _NO_LOCKS_HERE:
                 return False
