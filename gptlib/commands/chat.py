@@ -8,10 +8,11 @@ import sys
 from typing import Literal
 
 from gptlib.commands.options import add_shared
-from gptlib.commands.running import load_with_tokenizer
+from gptlib.commands.running import load_to_write
 from gptlib.commands.values import NonNegativeInt
 from gptlib.generation import check_sampling
 from gptlib.generation.chat import Conversation
+from gptlib.generation.quantization import INFERENCE_PRECISIONS
 from gptlib.instructions import TEMPLATES
 
 USAGE = "gptlib chat --load FILE [--template chat|alpaca] [OPTIONS]"
@@ -19,6 +20,7 @@ USAGE = "gptlib chat --load FILE [--template chat|alpaca] [OPTIONS]"
 
 def add_arguments(parser) -> None:
     add_shared(parser, "--load")
+    add_shared(parser, "--adapter")
     parser.add_argument(
         "--template", type=Literal[*TEMPLATES], default="chat", help="the one that it was fine-tuned with"
     )
@@ -34,12 +36,13 @@ def add_arguments(parser) -> None:
     add_shared(parser, "--top-p")
     parser.add_argument("--seed", type=NonNegativeInt | None, help="the same seed gives the same answers")
     add_shared(parser, "--device")
+    add_shared(parser, "--precision", type=Literal[INFERENCE_PRECISIONS])
 
 
 def run(options, parser) -> int:
     settings = {name: options[name] for name in ("max_new_tokens", "temperature", "top_k", "top_p")}
     check_sampling(**settings)
-    loaded, template = load_with_tokenizer(options.load, options.device), TEMPLATES[options.template]
+    loaded, template = load_to_write(options), TEMPLATES[options.template]
     settings["seed"] = options.seed
     conversation = Conversation(loaded.model, loaded.tokenizer, template, settings, options.turns)
     print("/reset starts over, /quit ends, Ctrl-C stops an answer.", file=sys.stderr)

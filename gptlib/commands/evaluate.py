@@ -12,12 +12,12 @@ import torch
 
 from gptlib.checkpoints import Checkpoint
 from gptlib.commands.options import add_shared
-from gptlib.commands.running import load_with_tokenizer
+from gptlib.commands.running import load_to_write
 from gptlib.commands.values import NonNegativeInt, PositiveInt
 from gptlib.corpus import load_prepared, read_text, split_text
 from gptlib.corpus.prepared import META_FILE
 from gptlib.evaluation import Question, evaluate_continuations, read_questions, score_choices, standard_error, text_loss
-from gptlib.generation.quantization import INFERENCE_PRECISIONS, with_precision
+from gptlib.generation.quantization import INFERENCE_PRECISIONS
 from gptlib.utils.files import write_json
 from gptlib.utils.folders import project_root
 
@@ -26,6 +26,7 @@ USAGE = "gptlib evaluate --load FILE [--data TEXT_OR_DIR] [--choices FILE.jsonl]
 
 def add_arguments(parser) -> None:
     add_shared(parser, "--load")
+    add_shared(parser, "--adapter")
     add_shared(parser, "--data")
     parser.add_argument(
         "--part",
@@ -47,11 +48,12 @@ def add_arguments(parser) -> None:
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="of the continuations")
     parser.add_argument("--out", type=str | None, help="write the results here, as JSON")
     add_shared(parser, "--device")
-    parser.add_argument(
+    add_shared(
+        parser,
         "--precision",
         type=Literal[INFERENCE_PRECISIONS],
-        default="fp32",
-        help="of the weights; int8 is for CPUs only, auto goes by the machine",
+        default="fp32",  # what was measured shall not hang on the machine
+        help="of the weights: fp32 judges the model itself; int8 is for CPUs only, auto goes by model and machine",
     )
 
 
@@ -61,13 +63,10 @@ def run(options, parser) -> int:
     questions = read_questions(options.choices) if options.choices else []
     data = options.data or project_root() / "data" / "input.txt"
     text, training_text = read_part(data, options.part, options.ratios)
-    checkpoint = load_with_tokenizer(options.load, options.device)
-    checkpoint.model, choice = with_precision(checkpoint.model, options.precision)
-    if choice.automatic:
-        print(f"{choice}.", file=sys.stderr)
+    checkpoint = load_to_write(options)
 
     results = measure(options, checkpoint, text, training_text, questions)
-    report = describe(options, checkpoint, choice.precision, data) | {"results": results}
+    report = describe(options, checkpoint, data) | {"results": results}
     print("\n".join(table(report)))
     if options.out:
         write_json(options.out, report)
@@ -140,7 +139,7 @@ def measure(
     return results
 
 
-def describe(options, checkpoint: Checkpoint, precision: str, data: str | Path) -> dict[str, Any]:
+def describe(options, checkpoint: Checkpoint, data: str | Path) -> dict[str, Any]:
     """What was evaluated, and how: enough to do it again."""
     config, path = checkpoint.model.config, Path(options.load)
     return {
@@ -150,7 +149,7 @@ def describe(options, checkpoint: Checkpoint, precision: str, data: str | Path) 
             "name": path.resolve().name if path.exists() else options.load,
             **{size: config[size] for size in ("context_length", "vocab_size", "emb_dim", "n_heads", "n_layers")},
             "tokenizer": getattr(checkpoint.tokenizer, "type", type(checkpoint.tokenizer).__name__),
-            "precision": precision,
+            "precision": checkpoint.model.precision.precision,
         },
         "settings": {
             "data": Path(data).name,

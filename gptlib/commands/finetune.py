@@ -137,7 +137,7 @@ def read_entries(data: Path, options) -> tuple[list[Instruction], list[Instructi
 
 def load(name: str | Path, device: str, drop_rate: float | None) -> Checkpoint:
     """The model to train, with its tokenizer, on that device; in 32 bits, as 16 lose small steps."""
-    loaded = load_with_tokenizer(name, device, "fp32")
+    loaded = load_with_tokenizer(name, device, dtype="fp32")
     model = loaded.model
     if drop_rate is not None:
         config = replace(model.config, drop_rate=drop_rate)

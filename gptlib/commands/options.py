@@ -36,6 +36,14 @@ SHARED: dict[str, dict[str, Any]] = {
     "--top-k": {"type": PositiveInt | None, "help": "sample from the k most likely tokens only"},
     "--top-p": {"type": Share | None, "help": "sample from the most likely tokens that add up to p, as 0.9"},
     "--device": {"default": "auto", "help": "auto, cpu, cuda, mps"},
+    "--adapter": {
+        "type": str | None,
+        "help": "a folder with a LoRA adapter to use with it, of `gptlib finetune --lora` or PEFT",
+    },
+    "--precision": {
+        "default": "auto",
+        "help": "of the weights: bf16 has half the memory, int8 a quarter (CPU only), auto goes by model and machine",
+    },
 }
 
 

@@ -8,18 +8,38 @@ from pathlib import Path
 from typing import Any
 
 from gptlib.checkpoints import Checkpoint, best_path, find_checkpoint, last_path
+from gptlib.generation.quantization import check_precision
 from gptlib.loss import perplexity
 from gptlib.ops.devices import pick_device
 from gptlib.training import TrainingConfig
 from gptlib.training.history import History
 from gptlib.training.resume import load_training_state
 from gptlib.utils.folders import project_root
+from gptlib.weights.adapters import load_adapter
+from gptlib.weights.inference import for_inference
 from gptlib.weights.loading import load_model
 
 
-def load_with_tokenizer(name: str | Path, device: str, dtype: str | None = None) -> Checkpoint:
+def load_to_write(options) -> Checkpoint:
+    """The model of --load with --adapter on --device, in --precision: for inference only.
+
+    If "auto" had a choice, what it took is said. Raises what `load_with_tokenizer` and `load_adapter` raise.
+    """
+    if options.adapter is None:
+        loaded = load_with_tokenizer(options.load, options.device, precision=options.precision)
+    else:
+        check_precision(options.precision, pick_device(options.device))
+        loaded = load_with_tokenizer(options.load, options.device)
+        load_adapter(loaded.model, options.adapter)
+        loaded.model = for_inference(loaded.model, options.precision)
+    if loaded.model.precision.automatic:
+        print(f"{loaded.model.precision}.", file=sys.stderr)
+    return loaded
+
+
+def load_with_tokenizer(name: str | Path, device: str, **options: Any) -> Checkpoint:
     """The model of a name, on a device. Raises ValueError if it has no tokenizer, and what `load_model` raises."""
-    loaded = load_model(name, pick_device(device), dtype)
+    loaded = load_model(name, pick_device(device), **options)
     if loaded.tokenizer is None:
         raise ValueError(f"'{Path(name).name}' holds no tokenizer that gptlib knows; use another model.")
     return loaded

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gptlib.model import GPTModel
+from gptlib.model.lora import adapters_of, merged_copy
 from gptlib.ops.backend import Backend, default_backend, set_backend
 from gptlib.ops.devices import DTYPES, NATIVELY, PrecisionChoice
 from gptlib.ops.linear import Linear, can_pack, pack_weight, packed_linear
@@ -32,17 +33,20 @@ def with_precision(
     precision: "fp32" leaves float32 weights as they are; "bf16" rounds all to 16 bits; "int8" keeps matrices in 8 bits
     with one scale a row and computes in bf16 (CPU only); "auto" takes bf16 if the model is large and decodes faster in
     it on this machine, else what the model has. backend: what the copy computes by, and "auto" goes by; None is the
-    default one. The model itself is left as it is; if nothing changes, it is what comes back. Raises ValueError for
-    another precision, or one that the device can't do.
+    default one. The model itself is left as it is; if nothing changes, it is what comes back, else a copy that says in
+    `.precision` what was chosen. Of a model with adapters, the copy is a plain one with the active adapter merged,
+    whose matrices are read once. Raises ValueError for another precision, or one that the device can't do.
     """
-    if precision not in INFERENCE_PRECISIONS:
-        raise ValueError(f"precision={precision!r} is unknown; give one of {', '.join(INFERENCE_PRECISIONS)}.")
-    dtype, on_cpu = next(model.parameters()).dtype, model.device.type == "cpu"
-    if precision == "int8" and not on_cpu:
-        raise ValueError(f"precision='int8' works on the CPU only, and the model is on {model.device}; give 'bf16'.")
+    check_precision(precision, model.device)
+    original, dtype, on_cpu = model, next(model.parameters()).dtype, model.device.type == "cpu"
     choice = PrecisionChoice(precision, "as asked")
     if precision == "auto":
         choice = _pick(model, dtype, backend or default_backend())
+    if adapters_of(model):
+        if choice.precision == "fp32" and dtype != torch.float32:
+            model = _copy_in(torch.float32, model)  # first, so that the sum is not rounded to 16 bits
+            dtype = torch.float32
+        model = merged_copy(model).eval().requires_grad_(False)
     if choice.precision == "int8":
         model = quantize(model)
     elif choice.precision == "bf16" and on_cpu and (precision != "auto" or dtype != torch.bfloat16):
@@ -53,7 +57,17 @@ def with_precision(
         model = _with_the_same_tensors(model)
     if backend is not None:
         set_backend(model, backend)
+    if model is not original:
+        model.precision = choice
     return model, choice
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Raise ValueError for a precision that there is not, or not on this device."""
+    if precision not in INFERENCE_PRECISIONS:
+        raise ValueError(f"precision={precision!r} is unknown; give one of {', '.join(INFERENCE_PRECISIONS)}.")
+    if precision == "int8" and device.type != "cpu":
+        raise ValueError(f"precision='int8' works on the CPU only, and the model is on {device}; give 'bf16'.")
 
 
 def _pick(model: GPTModel, dtype: torch.dtype, backend: Backend) -> PrecisionChoice:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gptlib.model.attention import KVCache, MultiHeadAttention, attention_mask
 from gptlib.model.config import GPTConfig
 from gptlib.model.peft import usable_by_peft
+from gptlib.ops.devices import PrecisionChoice
 from gptlib.ops.linear import Linear
 
 
@@ -97,6 +98,9 @@ class GPTModel(nn.Module):
 
     config_class = GPTConfig
     """What `config` is; by its `architecture`, `ARCHITECTURES` finds this class."""
+
+    precision: PrecisionChoice | None = None
+    """Of a model for inference only: what its weights are in, and why. None: as they are, to be trained or not."""
 
     def __init__(self, config: GPTConfig | Mapping):
         super().__init__()

@@ -99,9 +99,9 @@ def merge(model: GPTModel) -> None:
 
     A merged model stays as it is. Raises ValueError if no adapter is active, or the model is quantized.
     """
+    _refuse_quantized(model)
     if active_adapter(model) is None:
         raise ValueError("The model has no active adapter to merge; use switch(model, name), or add_lora first.")
-    _refuse_quantized(model)
     if not is_merged(model):
         for _, layer in lora_layers(model):
             layer.merge()

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import torch
@@ -16,7 +17,6 @@ import torch
 from gptlib.checkpoints import Checkpoint, empty_model
 from gptlib.loss import text_token_losses
 from gptlib.model import GPT2_CONFIGS, GPTModel
-from gptlib.ops.devices import pick_device
 from gptlib.tokenizers import Tokenizer
 from gptlib.utils.errors import CheckpointError, DownloadError
 from gptlib.utils.folders import project_root
@@ -25,7 +25,7 @@ from gptlib.weights.huggingface import load_hf_gpt2
 from gptlib.weights.loading import gpt2_tokenizer_for, load_model
 from gptlib.weights.openai import load_openai_gpt2
 from gptlib.weights.safetensors import SINGLE
-from gptlib.weights.settings import as_dtype
+from gptlib.weights.settings import checked_settings
 from gptlib.weights.sizes import REPOSITORIES, SELECTIONS, find_size
 
 CUSTOM = "custom"
@@ -51,58 +51,66 @@ class Chosen:
 
 
 def choose(
-    selection: str, source: str, *, dtype: torch.dtype | str | None = None, device: torch.device | str = "auto"
+    selection: str,
+    source: str,
+    *,
+    dtype: torch.dtype | str | None = None,
+    device: torch.device | str = "auto",
+    precision: str | None = None,
 ) -> Chosen:
     """The chosen model; if it can't be had, the small one that the book brings along, and a note that says so.
 
     selection: "gpt2-small (124M)" to "gpt2-xl (1558M)", or "custom" for model_weights/trained_gpt2.pth. source:
-    "openai" or "huggingface", from which the official ones come. Raises ValueError for any other name, and for
-    a dtype or device that there is not.
+    "openai" or "huggingface", from which the official ones come. dtype, device, precision: as `load_model` takes them.
+    Raises ValueError for any other name, and for a setting that there is not.
     """
-    size, dtype, device = _size_of(selection), as_dtype(dtype), pick_device(str(device))
+    size, (dtype, device) = _size_of(selection), checked_settings(dtype, device, precision)
     _check_source(source)
+    settings = {"dtype": dtype, "device": device, "precision": precision}
     try:
-        return _official(size, source, dtype, device) if size else _own(dtype, device)
+        return _official(size, source, settings) if size else _own(settings)
     except (CheckpointError, DownloadError, OSError) as error:
         reason = str(error)
     except (MemoryError, torch.OutOfMemoryError):
-        reason = f"There is not enough memory on {device} for it; choose a smaller one, or DTYPE = 'bf16'."
-    found, wanted = load_model(project_root() / BROUGHT, device, dtype), selection if size else OWN
+        reason = f"There is not enough memory on {device} for it; choose a smaller one, or PRECISION = 'bf16'."
+    found, wanted = load_model(project_root() / BROUGHT, **settings), selection if size else OWN
     note = (
         f"What follows is not by {wanted}, but by {BROUGHT}, the small model that the book brings along: "
-        f"{found.model.parameter_count():,} parameters that know seventy-two tales of one village and nothing else.\n"
+        f"{_count(found.model):,} parameters that know seventy-two tales of one village and nothing else.\n"
         f"The reason: {reason}"
     )
     return Chosen(found.model, _tokenizer_in(found, BROUGHT), note, f"{Path(BROUGHT).name}, not {Path(wanted).name}")
 
 
-def _official(size: str, source: str, dtype: torch.dtype | None, device: torch.device) -> Chosen:
+def _official(size: str, source: str, settings: dict[str, Any]) -> Chosen:
     name = next(name for name, its_size in SELECTIONS.items() if its_size == size)
-    model = _LOADERS[source](size, dtype=dtype, device=device)
+    model = _LOADERS[source](size, **settings)
     tokenizer = _tokenizer_in(Checkpoint(model, gpt2_tokenizer_for(model), None), name)
     other = urlsplit(os.environ.get(_HOSTS[source]) or "").hostname
     host = f", from a mirror at {other}" if other else ""
-    count, official = f"{model.parameter_count():,} parameters", _official_count(size)
+    found, official = _count(model), _official_count(size)
+    count, bits = f"{found:,} parameters", _bits(model)
     learned = _knows_english(model, tokenizer)
     random = "" if learned else ", random numbers"
-    if model.parameter_count() == official and learned:
-        return Chosen(model, tokenizer, f"{name}: {count}{host}, on {model.device}.", name)
-    if model.parameter_count() != official:
+    if found == official and learned:
+        return Chosen(model, tokenizer, f"{name}: {count}{host}, on {model.device}{bits}.", name)
+    if found != official:
         count += f" instead of {official:,}"
     noise = "" if learned else "; the text below is noise"
-    note = f"These are not OpenAI's weights: {count}{random}{host}{noise}."
+    note = f"These are not OpenAI's weights: {count}{random}{host}{bits}{noise}."
     return Chosen(model, tokenizer, note, f"{'a stand-in' if learned else 'a random stand-in'}, not {name}")
 
 
-def _own(dtype: torch.dtype | None, device: torch.device) -> Chosen:
+def _own(settings: dict[str, Any]) -> Chosen:
     path = project_root() / OWN
     if not path.is_file():
         raise FileNotFoundError(
             f"There is no {OWN} yet; run the notebook train.ipynb, or `make train` in a terminal, which makes it."
         )
-    found = load_model(path, device, dtype)
+    found = load_model(path, **settings)
     tokenizer = _tokenizer_in(found, OWN)
-    note = f"{OWN}: a model of your own, {found.model.parameter_count():,} parameters, on {found.model.device}."
+    count = f"{_count(found.model):,} parameters"
+    note = f"{OWN}: a model of your own, {count}, on {found.model.device}{_bits(found.model)}."
     return Chosen(found.model, tokenizer, note, path.name)
 
 
@@ -120,6 +128,16 @@ def _knows_english(model: GPTModel, tokenizer: Tokenizer) -> bool:
 
 def _official_count(size: str) -> int:
     return empty_model(GPT2_CONFIGS[size]).parameter_count()
+
+
+def _count(model: GPTModel) -> int:
+    """The number of weights, in whatever precision: a copy for inference keeps them as no parameters."""
+    return empty_model(model.config).parameter_count()
+
+
+def _bits(model: GPTModel) -> str:
+    """In which precision and why, if one was asked for."""
+    return f", in {model.precision}" if model.precision else ""
 
 
 def _size_of(selection: str) -> str | None:

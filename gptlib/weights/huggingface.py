@@ -15,14 +15,14 @@ from gptlib.checkpoints import empty_model
 from gptlib.checkpoints.building import assign_parameters
 from gptlib.checkpoints.tensors import check_tensors, shapes_of
 from gptlib.model import GPTConfig, GPTModel
-from gptlib.ops.devices import pick_device
 from gptlib.utils.errors import CheckpointError
 from gptlib.utils.files import read_json
 from gptlib.utils.text import shorten
 from gptlib.weights.hub import hub_folder
+from gptlib.weights.inference import for_inference
 from gptlib.weights.names import Name, NameTable, names_of
 from gptlib.weights.safetensors import DTYPES, REMEDY, Stored, TensorReader, check_dtypes, find_tensors
-from gptlib.weights.settings import as_dtype, checked_config
+from gptlib.weights.settings import checked_config, checked_settings
 from gptlib.weights.sizes import REPOSITORIES, find_folder, find_size, sizes_in_words
 
 NUMBERS = {
@@ -49,19 +49,26 @@ FIXED: dict[str, tuple] = {
 
 
 def load_hf_gpt2(
-    name: str | Path, dtype: torch.dtype | str | None = None, device: torch.device | str = "cpu"
+    name: str | Path,
+    dtype: torch.dtype | str | None = None,
+    device: torch.device | str = "cpu",
+    *,
+    precision: str | None = None,
 ) -> GPTModel:
     """A GPT-2 in Hugging Face's format as a GPTModel in eval mode.
 
     name: "124M", "gpt2-small (124M)", "gpt2" …; another repository of the Hub, "owner/name"; or a folder with
-    config.json and model.safetensors (or its parts and their index). dtype: by default as stored. What is downloaded
-    goes to Hugging Face's own cache, and HF_ENDPOINT names another host. A float32 model on the CPU uses the file as
-    its memory: replace the file while it is in use, but don't write into it. Training the model changes no file.
+    config.json and model.safetensors (or its parts and their index). dtype: by default as stored; the model can be
+    trained. precision: "auto", "fp32", "bf16" or "int8" for a model to write with, at the best speed of that precision;
+    its `.precision` says what "auto" took, and why. What is downloaded goes to Hugging Face's own cache, and
+    HF_ENDPOINT names another host. A float32 model on the CPU uses the file as its memory: replace the file while it
+    is in use, but don't write into it. Training the model changes no file.
 
-    Raises ValueError for a name that makes no sense, DownloadError if the files can't be had, FileNotFoundError
-    if the folder lacks them, CheckpointError if they are damaged or the model is not one that ours can be.
+    Raises ValueError for a name or a setting that makes no sense, DownloadError if the files can't be had,
+    FileNotFoundError if the folder lacks them, CheckpointError if they are damaged or the model is not one that ours
+    can be.
     """
-    dtype, device = as_dtype(dtype), pick_device(str(device))
+    dtype, device = checked_settings(dtype, device, precision)
     folder = model_folder(name)
     config = read_config(folder / "config.json")
     table = names_of(config)
@@ -85,7 +92,7 @@ def load_hf_gpt2(
         return name.transposed(tensor) if mapped else name.transposed(tensor).contiguous()
 
     ours = {name.ours: name for name in names}
-    return assign_parameters(model, lambda name: read(ours[name]), list(ours))
+    return for_inference(assign_parameters(model, lambda name: read(ours[name]), list(ours)), precision)
 
 
 def model_folder(name: str | Path) -> Path:

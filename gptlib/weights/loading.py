@@ -6,15 +6,15 @@ import torch
 
 from gptlib.checkpoints import Checkpoint, find_checkpoint, load_checkpoint
 from gptlib.model import GPTModel
-from gptlib.ops.devices import pick_device
 from gptlib.tokenizers import GPT2Tokenizer, Tokenizer, load_tokenizer
 from gptlib.tokenizers.load import TOKENIZER_FILE
 from gptlib.utils.files import read_json
 from gptlib.utils.folders import project_root
 from gptlib.weights.converted import CONVERTED
 from gptlib.weights.huggingface import load_hf_gpt2
+from gptlib.weights.inference import for_inference
 from gptlib.weights.openai import load_openai_gpt2
-from gptlib.weights.settings import as_dtype
+from gptlib.weights.settings import checked_settings
 from gptlib.weights.sizes import find_size
 from gptlib.weights.tokenizer_files import vocabulary
 
@@ -22,7 +22,11 @@ _GPT2_SIZES = range(50257, 50305)  # of GPT-2's own vocabulary, and padded as na
 
 
 def load_model(
-    name: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype | str | None = None
+    name: str | Path,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | str | None = None,
+    *,
+    precision: str | None = None,
 ) -> Checkpoint:
     """The .model (in eval mode) and .tokenizer (None if there is none) that a name stands for.
 
@@ -30,35 +34,40 @@ def load_model(
     OpenAI's (hparams.json); a folder of checkpoints, of which the newest is taken; or a name in model_weights/.
     A size comes from OpenAI's files if they are in model_weights/openai, else from Hugging Face.
 
-    Raises FileNotFoundError if nothing is there, and what `load_checkpoint`, `load_hf_gpt2` and `load_openai_gpt2`
-    raise.
+    dtype: by default as stored; the model can be trained. precision: "auto", "fp32", "bf16" or "int8" for a model to
+    write with, at the best speed of that precision: it can't be trained, an adapter is merged, and its `.precision`
+    says what "auto" took, and why.
+
+    Raises ValueError for a setting that makes no sense, FileNotFoundError if nothing is there, and what
+    `load_checkpoint`, `load_hf_gpt2` and `load_openai_gpt2` raise.
     """
-    dtype, device = as_dtype(dtype), pick_device(str(device))
+    dtype, device = checked_settings(dtype, device, precision)
     path, size = Path(name), find_size(name)
     if not path.is_file() and size is not None:
-        return load_size(size, device, dtype)
+        return load_size(size, device, dtype, precision)
     if (path / "config.json").is_file():
-        model = load_hf_gpt2(path, dtype, device)
+        model = load_hf_gpt2(path, dtype, device, precision=precision)
         return Checkpoint(model, tokenizer_of(path, model), None)
     if (path / "hparams.json").is_file():
-        model = load_openai_gpt2(path, None, dtype, device)
+        model = load_openai_gpt2(path, None, dtype, device, precision=precision)
         return Checkpoint(model, gpt2_tokenizer_for(model), None)
     loaded = load_checkpoint(find_checkpoint(name), device)
     if dtype is not None:
         loaded.model.to(dtype=dtype)
+    loaded.model = for_inference(loaded.model, precision)
     return loaded
 
 
-def load_size(size: str, device: torch.device, dtype: torch.dtype | None) -> Checkpoint:
+def load_size(size: str, device: torch.device, dtype: torch.dtype | None, precision: str | None) -> Checkpoint:
     """An official model: from OpenAI's files if they are there already, else from Hugging Face's.
 
     The latter needs no TensorFlow and the least memory.
     """
     folder = project_root() / "model_weights" / "openai" / size
     if (folder / CONVERTED).is_file() or (folder / "model.ckpt.index").is_file():
-        model = load_openai_gpt2(size, None, dtype, device)
+        model = load_openai_gpt2(size, None, dtype, device, precision=precision)
     else:
-        model = load_hf_gpt2(size, dtype, device)
+        model = load_hf_gpt2(size, dtype, device, precision=precision)
     return Checkpoint(model, gpt2_tokenizer_for(model), None)
 
 

@@ -12,13 +12,13 @@ from torch import Tensor
 from gptlib.checkpoints import empty_model
 from gptlib.checkpoints.building import assign_parameters
 from gptlib.model import GPTModel
-from gptlib.ops.devices import pick_device
 from gptlib.utils.files import read_json
 from gptlib.utils.folders import project_root
 from gptlib.weights.converted import fingerprint, keep_converted, load_converted
 from gptlib.weights.download import fetch_openai_files
+from gptlib.weights.inference import for_inference
 from gptlib.weights.names import Name, names_of
-from gptlib.weights.settings import as_dtype
+from gptlib.weights.settings import checked_settings
 from gptlib.weights.sizes import check_size, find_folder, find_size
 from gptlib.weights.tensorflow import read_hparams, read_variables
 
@@ -28,24 +28,29 @@ def load_openai_gpt2(
     models_dir: str | Path | None = None,
     dtype: torch.dtype | str | None = None,
     device: torch.device | str = "cpu",
+    *,
+    precision: str | None = None,
 ) -> GPTModel:
     """OpenAI's GPT-2 as a GPTModel in eval mode: "124M", "gpt2-small (124M)" …, or a folder in OpenAI's layout.
 
     models_dir: where the folders of the sizes are or go, model_weights/openai by default. What is missing there is
-    downloaded. dtype: by default float32, as stored. The first time TensorFlow is needed, and the result is kept as
-    `converted.pth` in the folder; afterwards it is read from there.
+    downloaded. dtype: by default float32, as stored; the model can be trained. precision: "auto", "fp32", "bf16" or
+    "int8" for a model to write with, at the best speed of that precision; its `.precision` says what "auto" took, and
+    why. The first time TensorFlow is needed, and the result is kept as `converted.pth` in the folder; afterwards it is
+    read from there.
 
-    Raises ValueError for a size that there is not, DownloadError if the files can't be had, FileNotFoundError if
-    the folder lacks its files, CheckpointError if they are damaged or no GPT-2, or TensorFlow is missing.
+    Raises ValueError for a size or a setting that there is not, DownloadError if the files can't be had,
+    FileNotFoundError if the folder lacks its files, CheckpointError if they are damaged or no GPT-2, or TensorFlow is
+    missing.
     """
-    dtype, device = as_dtype(dtype), pick_device(str(device))
+    dtype, device = checked_settings(dtype, device, precision)
     model = load_converted(_local_folder(size, models_dir))
     if model is None:
         folder = openai_folder(size, models_dir)
         made_from = fingerprint(folder)  # before reading: what changes meanwhile makes the copy stale
         model = _read_model(folder)
         keep_converted(folder, model, made_from)
-    return model.to(device=device, dtype=dtype or torch.float32).eval()
+    return for_inference(model.to(device=device, dtype=dtype or torch.float32).eval(), precision)
 
 
 def download_and_load_gpt2(

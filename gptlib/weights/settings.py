@@ -1,12 +1,13 @@
-"""Settings of a model from elsewhere, checked: the numbers of its shape, and the type of its weights."""
+"""Settings of a model that is loaded, checked: the numbers of its shape, the type of its weights, the device."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
+from gptlib.generation.quantization import check_precision
 from gptlib.model import GPTConfig
-from gptlib.ops.devices import DTYPES
+from gptlib.ops.devices import DTYPES, pick_device
 from gptlib.utils.errors import CheckpointError
 from gptlib.utils.text import shorten
 
@@ -44,3 +45,23 @@ def as_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
     if isinstance(dtype, str) and dtype in known:
         return known[dtype]
     raise ValueError(f"dtype={dtype!r} is not possible; give None, 'fp32', 'bf16' or 'fp16', or PyTorch's own names.")
+
+
+def checked_settings(
+    dtype: torch.dtype | str | None, device: torch.device | str, precision: str | None
+) -> tuple[torch.dtype | None, torch.device]:
+    """The dtype and the device that a loader was asked for.
+
+    Raises ValueError, before anything is read or fetched, for one that there is not, and for a dtype together with a
+    precision.
+    """
+    dtype, device = as_dtype(dtype), pick_device(str(device))
+    if precision is not None:
+        check_precision(precision, device)
+        if dtype is not None:
+            name = next(name for name, its_dtype in DTYPES.items() if its_dtype == dtype)
+            raise ValueError(
+                f"dtype={name!r} and precision={precision!r} both say how the weights are kept; give precision alone "
+                "for a model that writes, dtype alone for one to be trained."
+            )
+    return dtype, device

@@ -31,12 +31,12 @@ OPTIONS = {
     """
     + TRAINING,
     "generate": """
-        --load=x --prompt=x --max-new-tokens=3 --temperature=0.3 --top-k=3 --top-p=0.3 --seed=3 --device=x
+        --load=x --adapter=x --prompt=x --max-new-tokens=3 --temperature=0.3 --top-k=3 --top-p=0.3 --seed=3 --device=x
         --precision=int8
     """,
     "evaluate": """
-        --load=x --data=x --part=all --ratios=1,0,0 --stride=3 --choices=x --continuations=3 --temperature=0.3 --seed=3
-        --out=x --device=x --precision=int8
+        --load=x --adapter=x --data=x --part=all --ratios=1,0,0 --stride=3 --choices=x --continuations=3
+        --temperature=0.3 --seed=3 --out=x --device=x --precision=int8
     """,
     "compare": """
         --tokenizers=x --vocab-size=3 --parameters=3 --same-blocks --epochs=3 --context-length=3 --continuations=3
@@ -50,8 +50,8 @@ OPTIONS = {
     """
     + TRAINING,
     "chat": """
-        --load=x --template=alpaca --turns=3 --max-new-tokens=3 --temperature=0.3 --top-k=3 --top-p=0.3 --seed=3
-        --device=x
+        --load=x --adapter=x --template=alpaca --turns=3 --max-new-tokens=3 --temperature=0.3 --top-k=3 --top-p=0.3
+        --seed=3 --device=x --precision=int8
     """,
     "download": "--source=huggingface --out=x",
     "export": "",

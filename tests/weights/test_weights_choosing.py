@@ -57,7 +57,7 @@ def served(monkeypatch):
     """served(result): both sources have this model, or raise this error."""
 
     def serve(result):
-        def load(size, dtype=None, device="cpu"):
+        def load(size, dtype=None, device="cpu", precision=None):
             assert size == "124M"
             if isinstance(result, BaseException):
                 raise result
@@ -95,7 +95,7 @@ def test_without_a_network_the_books_own_model_writes_and_the_note_says_what_to_
         (DownloadError("No network; go online."), "The reason: No network; go online."),
         (PermissionError("the folder is locked"), "The reason: the folder is locked"),
         (MemoryError(), "not enough memory on cpu"),
-        (torch.OutOfMemoryError("CUDA out of memory. Tried …"), "choose a smaller one, or DTYPE = 'bf16'"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried …"), "choose a smaller one, or PRECISION = 'bf16'"),
     ],
 )
 @pytest.mark.parametrize("source", choosing.SOURCES)

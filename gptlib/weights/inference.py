@@ -1,0 +1,17 @@
+"""What `precision` means wherever a model is loaded: a model to write with, as fast as its precision allows."""
+
+from gptlib.generation.quantization import with_precision
+from gptlib.model import GPTModel
+
+
+def for_inference(model: GPTModel, precision: str | None) -> GPTModel:
+    """A model that has just been loaded, in the precision that was asked for; None leaves it as it is, to be trained.
+
+    precision: "auto", "fp32", "bf16" or "int8", as `with_precision` takes them. The result is in eval mode, has no
+    parameter that learns, and says in `.precision` what was chosen and why; the model that was loaded is used up.
+    """
+    if precision is None:
+        return model
+    model, choice = with_precision(model, precision)
+    model.precision = choice
+    return model.eval().requires_grad_(False)
