@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gptlib import plots
 from gptlib.utils.files import write_json
 
 RESULTS = Path(__file__).parent / "results"
@@ -27,6 +26,8 @@ def table(rows: list[dict[str, Any]]) -> str:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.2f}" if abs(value) < 10 else f"{value:,.1f}" if abs(value) < 1000 else f"{value:,.0f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
@@ -36,6 +37,8 @@ def save(name: str, found: Mapping[str, Any], tables: Mapping[str, list[dict[str
     """bench/results/NAME.json, and NAME.png where there is a figure."""
     write_json(RESULTS / f"{name}.json", {"machine": dict(found), **tables})
     if figure is not None:
+        from gptlib import plots  # here, because a machine without a screen may lack matplotlib
+
         plots.save_figure(figure, RESULTS / f"{name}.png")
     print(f"\nwritten: {RESULTS / name}.json" + (" and .png" if figure is not None else ""))
 

@@ -19,7 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from torch import Tensor
 
@@ -141,6 +140,8 @@ class Roofline:
 
 def machine() -> dict[str, Any]:
     """Processor, cores, threads, versions, how busy the machine is, and its limits; takes about a second."""
+    import psutil  # here, because training asks this module for no more than a rate
+
     return {
         "date": date.today().isoformat(),
         "processor": processor(),

@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-import platformdirs
-
 
 def project_root() -> Path:
     """The workbook's folder, which holds data/ and model_weights/.
@@ -25,5 +23,7 @@ def data_folder() -> Path:
     """The environment variable GPTLIB_DATA, if set; else the platform's usual place for an application's data."""
     if folder := os.environ.get("GPTLIB_DATA"):
         return Path(folder)
+    import platformdirs  # here, because with the variable set nobody needs it
+
     # roaming: on Windows it follows a user of several machines, as progress through a book should.
     return platformdirs.user_data_path("gptlib", appauthor=False, roaming=True)
