@@ -1,6 +1,7 @@
 """The jobs of gpu.py: each gets a Place and its arguments, and returns rows of results.
 
-A row with a "problem" says what went wrong, what can't be had here ("needs CUDA: …"), or what was found to be wrong.
+A row with a "problem" says what went wrong, what can't be had here ("needs CUDA: …", "too large: …"), or what was found
+to be wrong.
 """
 
 import tempfile
@@ -21,7 +22,7 @@ from gptlib.generation import generate
 from gptlib.generation.quantization import with_precision
 from gptlib.model import GPT2_CONFIGS, GPTConfig, GPTModel
 from gptlib.ops.devices import autocast, peak_flops, synchronize
-from gptlib.training import TrainingConfig, train
+from gptlib.training import TrainingConfig, TrainingError, train
 from gptlib.training.resume import load_training_state
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,8 +72,8 @@ def training(place: Place, who: str, compiled: bool, batch: int, nanogpt: str = 
     start = time.perf_counter()
     try:
         row = measure(place, config, tokens, compiled, batch, interval, *([nanogpt] if nanogpt else []))
-    except torch.OutOfMemoryError:
-        return [{"problem": "out of memory: this batch is too large"}] if batch > 16 else [{"problem": "out of memory"}]
+    except (torch.OutOfMemoryError, TrainingError) as error:
+        return [{"problem": f"too large: {error}"}]
     peak = peak_flops(place.device, "bf16")
     mfu = 100 * row["tok/s"] * GPTModel(config).flops_per_token() / peak if peak else None
     return [row | {"MFU %": mfu, "peak GB": place.peak_gb(), "seconds in all": time.perf_counter() - start}]

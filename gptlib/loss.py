@@ -53,6 +53,8 @@ def batch_loss(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
 def inputs_and_targets(batch: Batch, device: torch.device | str) -> tuple[Tensor, Tensor]:
     """The two tensors of a batch, on the device; a batch is a pair, or a dict as `collate_padded` makes it."""
     inputs, targets = (batch["inputs"], batch["targets"]) if isinstance(batch, Mapping) else batch[:2]
+    if torch.device(device).type == "cuda" and inputs.device.type == "cpu":  # from pinned memory the copy need not wait
+        inputs, targets = inputs.pin_memory(), targets.pin_memory()
     return inputs.to(device, non_blocking=True), targets.to(device, non_blocking=True)
 
 

@@ -18,6 +18,9 @@ ROWS = {"cpu": 512}
 
 MANY_ROWS = 4096
 
+ALIGNMENT = {"cuda": 64}
+"""Tokens of the vocabulary are padded to a multiple of this, by device: a GPU multiplies odd sizes far more slowly."""
+
 
 def linear_cross_entropy(
     hidden: Tensor, weight: Tensor, targets: Tensor, ignored: int, backend: Backend | None = None
@@ -43,11 +46,16 @@ class _LinearCrossEntropy(torch.autograd.Function):
         total = torch.zeros((), device=hidden.device)
         rows = ROWS.get(device, MANY_ROWS)
         with torch.autocast(device, enabled=False):
-            w = weight.to(dtype)
+            w, vocab_size = weight.to(dtype), len(weight)
+            if surplus := -vocab_size % ALIGNMENT.get(device, 1):
+                w = F.pad(w, (0, 0, 0, surplus))
             for start in range(0, len(hidden), rows):
                 part = slice(start, start + rows)
                 h, t = hidden[part].to(dtype), targets[part]
-                log_p = F.log_softmax(linear(h, w, None, backend), dim=-1, dtype=torch.float32)  # (rows, V)
+                logits = linear(h, w, None, backend)  # (rows, V), or a little more
+                if surplus:
+                    logits[:, vocab_size:] = -torch.inf  # with no share in the loss, and gradients of 0
+                log_p = F.log_softmax(logits, dim=-1, dtype=torch.float32)
                 counted = t != ignored
                 index = t.masked_fill(~counted, 0)[:, None]
                 total -= (log_p.gather(1, index)[:, 0] * counted).sum()
@@ -60,7 +68,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 if wants_hidden:
                     d_hidden[part] = linear(d_logits, w.t(), None, backend)
                 if wants_weight:
-                    d_weight += linear(d_logits.t(), h.t(), None, backend)
+                    d_weight += linear(d_logits.t(), h.t(), None, backend)[:vocab_size]
         ctx.save_for_backward(*(d for d in (d_hidden, d_weight) if d is not None))
         ctx.wants = wants_hidden, wants_weight
         return total

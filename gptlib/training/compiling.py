@@ -15,8 +15,11 @@ def compiled(
     """The model compiled, tried on a batch; or as it is, with a message, if that fails. Gradients are dropped."""
     try:
         forward = torch.compile(model)
-        with torch.random.fork_rng(), autocast(device, precision):
+        gpus = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(gpus), autocast(device, precision):
             batch_loss(forward, *inputs_and_targets(next(batches), device)).backward()
+    except torch.OutOfMemoryError:
+        raise  # it would be no better without
     except Exception as error:  # whatever a missing or broken compiler raises
         warn(f"torch.compile does not work here ({type(error).__name__}); training goes on without it.")
         forward = model

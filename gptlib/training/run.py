@@ -19,7 +19,7 @@ from gptlib.training.history import History
 from gptlib.training.reporting import Console
 from gptlib.training.resume import check_same_run, load_training_state
 from gptlib.training.run_files import check_room, claim, out_beside
-from gptlib.training.trainer import Trainer
+from gptlib.training.trainer import Trainer, TrainingError
 
 
 def train(
@@ -51,7 +51,7 @@ def train(
     verbose: progress bar, losses and samples. Ctrl-C ends the step, saves and returns; a second one stops at once.
 
     Raises ValueError for options that make no sense, CheckpointError if `resume` does not fit or `out` can't be
-    written, TrainingError if the loss is no longer finite.
+    written, TrainingError if the loss is no longer finite or a GPU's memory is full.
     """
     config, plain = config or TrainingConfig(), unwrap(model)
     content = None if resume is None else load_training_state(resume)
@@ -81,7 +81,10 @@ def train(
     if out is not None:
         kept = claim(out, resume)
         Console(verbose).log(*(f"An earlier run's {Path(out).name} is kept as {path.name}." for path in kept[:1]))
-    return trainer.fit()
+    try:
+        return trainer.fit()
+    except torch.OutOfMemoryError:
+        raise TrainingError(trainer.out_of_memory()) from None
 
 
 def check_options(model: nn.Module, config: TrainingConfig, tokenizer: Tokenizer | None, validates: bool) -> None:

@@ -52,7 +52,7 @@ from gptlib.utils.interrupts import interruptible
 
 
 class TrainingError(RuntimeError):
-    """Training can't go on; the message names the step, the learning rate and the last good checkpoint."""
+    """Training can't go on; the message names the step, the last good checkpoint and what to change."""
 
 
 class Trainer:
@@ -116,14 +116,14 @@ class Trainer:
                 folder = board_folder(self.out or Path("runs/gpt.pth"))
                 self.board = TensorBoardWriter(folder, self.history)
                 at_the_end.enter_context(closing(self.board))
-            if c.compile:
+            self.model.train()
+            if c.compile:  # in the mode that it will be in: a loaded model comes in the other
                 some = begin_pass(self.train_loader, c.seed)
                 self.forward = compiled(self.forward, some, self.device, self.precision, self.console.warn)
             if not self.history.rows:
                 self.evaluate()
             elif self.out:  # a killed run may lack its last row there
                 self.history.save_csv(csv_path(self.out))
-            self.model.train()
             while not self.is_over() and not stop.is_set():
                 self.training_step(list(islice(batches, c.gradient_accumulation_steps)))
                 trim()
@@ -147,11 +147,11 @@ class Trainer:
                 loss = batch_loss(self.forward, inputs, targets) / n_targets
             self.scaler.scale(loss).backward()
             total += loss.detach()
-        loss = self.finite("The loss", total)
-
         self.scaler.unscale_(self.optimizer)
         max_norm = self.config.grad_clip or math.inf
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), max_norm)
+        loss, norm = torch.stack((total, norm.to(total))).tolist()  # the one wait for the device in a step
+        self.finite("The loss", loss)
         if not self.scaler.is_enabled():  # fp16's scaler skips a step whose gradients overflow
             self.finite("The gradient", norm)
 
@@ -169,7 +169,9 @@ class Trainer:
 
     def evaluate(self) -> None:
         """Measure both losses, log them with a sample as a row of the history, save."""
-        synchronize(self.device)
+        start = time.perf_counter()
+        synchronize(self.device)  # a GPU may still be at the last update, whose time is training's
+        self.seconds += time.perf_counter() - start
         train_loss, val_loss = self.loss_of(self.train_loader), self.loss_of(self.val_loader)
         n, taken = self.batches_per_epoch, self.step * self.config.gradient_accumulation_steps
         row = self.history.add(
@@ -262,7 +264,8 @@ class Trainer:
         try:
             self.backend = self.given_backend or backend_of(state)
             load_optimizer_state(self.optimizer, state["optimizer"])
-            self.scaler.load_state_dict(state["scaler"])
+            if state["scaler"] != {}:  # as a run that was not in fp16 leaves it
+                self.scaler.load_state_dict(state["scaler"])
             self.history = History.from_dict(state["history"])
             set_random_state(self.device, state["rng"])
             self.step, self.tokens = int(state["step"]), int(state["tokens"])
@@ -316,4 +319,12 @@ class Trainer:
             f"{what} at step {self.step + 1 if step is None else step}, with a learning rate of "
             f"{self.learning_rate():.3g}; last good checkpoint: {self.last_good}. Lower "
             "learning_rate or raise warmup_steps, then start again."
+        )
+
+    def out_of_memory(self) -> str:
+        """A message for a GPU that is too small for the coming step."""
+        return (
+            f"The GPU has too little memory for step {self.step + 1} with batch_size={self.config.batch_size}; last "
+            f"good checkpoint: {self.last_good}. Lower batch_size and raise gradient_accumulation_steps as much, or "
+            "set activation_checkpointing, then start again."
         )

@@ -6,6 +6,7 @@ import pytest
 import torch
 from training_helpers import (
     At,
+    assert_helpful,
     config,
     identical,
     interrupt,
@@ -19,7 +20,7 @@ import gptlib.ops.devices
 import gptlib.training.trainer
 from gptlib.checkpoints import load_checkpoint
 from gptlib.ops.backend import Backend
-from gptlib.training import train
+from gptlib.training import TrainingError, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -111,6 +112,16 @@ def test_a_precision_asked_for_on_resuming_is_the_one_that_is_used(tmp_path, cap
     assert dtypes == {torch.float32}, "it says that the precision has changed, and it has not"
 
 
+def test_a_run_that_goes_on_in_fp16_begins_with_a_new_scale(tmp_path, monkeypatch):
+    """A run in fp32 leaves no scale to go on from."""
+    monkeypatch.setattr(gptlib.training.trainer, "peak_flops", lambda device, precision: 1e12)
+    half, model = tiny_model(), tiny_model()
+    At(half, 2, interrupt)
+    quietly(half, cfg=config(precision="fp32"), out=tmp_path / "gpt.pth")
+    quietly(model, cfg=config(precision="fp16"), resume=tmp_path / "gpt.last.pth")
+    assert torch.load(tmp_path / "gpt.last.pth", weights_only=True)["training"]["scaler"]["scale"] == 65536
+
+
 # Compiling.
 
 
@@ -147,3 +158,34 @@ def test_a_compiled_run_is_the_same_run_and_saves_plain_names(tmp_path, monkeypa
         content = torch.load(tmp_path / name, weights_only=True)
         assert set(content["model"]) == set(plain.state_dict())
         assert identical(weights(load_checkpoint(tmp_path / name).model), weights(plain))
+
+
+def test_a_loaded_model_is_compiled_as_it_will_be_trained(monkeypatch):
+    """One in eval mode would be compiled without dropout, and again at the first step."""
+    modes = []
+
+    def note(model):
+        def forward(*args, **options):
+            modes.append(model.training)
+            return model(*args, **options)
+
+        forward._orig_mod = model  # as the wrapper of torch.compile has it
+        return forward
+
+    monkeypatch.setattr(torch, "compile", note)
+    quietly(tiny_model(drop_rate=0.2).eval(), cfg=config(compile=True, max_steps=2))
+    assert modes == [True] * 3  # the trial and two steps
+
+
+@pytest.mark.parametrize("compiles", [True, False])
+def test_a_gpu_that_is_too_small_is_one_sentence(monkeypatch, compiles):
+    monkeypatch.setattr(torch, "compile", lambda model: model)
+
+    def full():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of …")
+
+    model = tiny_model()
+    At(model, 1 if compiles else 3, full)
+    with pytest.raises(TrainingError) as error:
+        quietly(model, cfg=config(compile=compiles, batch_size=2))
+    assert_helpful(error, f"step {1 if compiles else 3} with batch_size=2", "gradient_accumulation_steps")
