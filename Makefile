@@ -30,7 +30,7 @@ train: $(READY)  ## train on data/input.txt and write model_weights/trained_gpt2
 model: $(READY)  ## train the small model that the chapters use, model_weights/tales.pth (five minutes)
 	$(BIN)/gptlib train --config configs/tales.yaml --out model_weights/tales.pth
 
-bench: $(READY)  ## run the benchmarks side by side; BENCH_NANOGPT=FOLDER and BENCH_CTRANSLATE2=FOLDER add these
+bench: $(READY)  ## run the benchmarks side by side; BENCH_NANOGPT=FOLDER and BENCH_PEERS=FOLDER add others (bench/README.md)
 	@for script in bench/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 notebooks: $(READY)  ## run the notebooks again and keep their outputs, cleaned

@@ -5,9 +5,10 @@ Threads of one library that wait for work would slow another down in the same pr
 
 import multiprocessing
 import statistics
-import time
 import warnings
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 
 _peer: object = None  # what a process of its own measures
 
@@ -22,16 +23,6 @@ def _call(name: str, *arguments):
     return getattr(_peer, name)(*arguments)
 
 
-def _seconds(name: str, *arguments) -> float | None:
-    """How long the job takes that this method gives, or None where it gives none."""
-    job = getattr(_peer, name)(*arguments)
-    if job is None:
-        return None
-    start = time.perf_counter()
-    job()
-    return time.perf_counter() - start
-
-
 class Process:
     """A process that holds one object of this class, and is asked by the names of its methods."""
 
@@ -42,11 +33,31 @@ class Process:
     def call(self, name: str, *arguments):
         return self.pool.submit(_call, name, *arguments).result()
 
-    def seconds(self, name: str, *arguments) -> float | None:
-        return self.pool.submit(_seconds, name, *arguments).result()
+    def end(self) -> None:
+        self.pool.shutdown()
 
 
-def in_turns(processes: dict[str, Process], rounds: int, *job) -> dict[str, float | None]:
-    """The median seconds of a job in each process, after one run to warm up; None where it can't do it."""
-    runs = [{name: process.seconds(*job) for name, process in processes.items()} for _ in range(rounds + 1)][1:]
-    return {name: s and statistics.median(run[name] for run in runs) for name, s in runs[0].items()}
+@dataclass(frozen=True)
+class Measured:
+    """Several measurements of one thing."""
+
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    @property
+    def spread(self) -> str:
+        """The least and the most. Example: "74.9–76.2"."""
+        digits = 1 if self.median < 100 else 0
+        return f"{min(self.values):,.{digits}f}–{max(self.values):,.{digits}f}"
+
+
+def in_turns(processes: Mapping[str, Process], rounds: int, job: str, *arguments) -> dict[str, Measured | None]:
+    """What a method gives in each process, so many times, all in turns; None if it gives None: it can't do that.
+
+    Whoever wants a run to warm up calls the method before.
+    """
+    runs = [{name: process.call(job, *arguments) for name, process in processes.items()} for _ in range(rounds)]
+    return {name: None if runs[0][name] is None else Measured(tuple(run[name] for run in runs)) for name in processes}

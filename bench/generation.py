@@ -1,263 +1,256 @@
-"""GPT-2 124M writing, beside transformers and CTranslate2: tokens a second, and each as a share of the machine's limit.
+"""GPT-2 124M writing and reading, beside transformers, llama.cpp and CTranslate2, all from saved folders.
 
-    python bench/generation.py [--tokens 128 512] [--rounds 3] [--ctranslate2 FOLDER]
+    python bench/generation.py                     about seven minutes
+    python bench/generation.py --quick             one minute, prints only
+    python bench/generation.py --tables writing places --tokens 512 --peers FOLDER
 
-The same random weights for all, each in a process of its own, a prompt of 16 tokens, top-k 50; runs in turns, medians.
-CTranslate2 takes part where it is installed, or in FOLDER (`pip install --target FOLDER ctranslate2`). The limit is
-what the matmuls alone would take by the fastest kernel, without attention, sampling or Python.
+The same random weights for all, each peer in a process of its own, runs in turns, medians and spreads; ours come from a
+folder that transformers has saved, by `load_hf_gpt2`. llama.cpp and CTranslate2 take part if they are installed, here
+or in FOLDER: `pip install -r bench/requirements.txt`, with `--target FOLDER` to keep them apart.
 """
 
 import argparse
 import importlib.util
 import os
-import statistics
 import sys
 import tempfile
-import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import psutil
 import torch
-from _processes import Process, in_turns
+from _doors import Doors, Folders
+from _llama_cpp import LlamaCpp
+from _peers import LONG_PROMPT, PRECISIONS, CTranslate2, Ours, Transformers
+from _processes import Measured, Process, in_turns
 from _tables import save, table
-from torch import Tensor
 
 from gptlib import plots
 from gptlib.checkpoints import load_checkpoint
 from gptlib.datasets import create_dataloader
 from gptlib.evaluation import evaluate_loss
-from gptlib.generation import generate, generate_tokens
-from gptlib.generation.quantization import PackedLinear, QuantizedLinear, with_precision
-from gptlib.model import GPT2_CONFIGS, GPTModel
-from gptlib.ops.backend import KERNELS, Backend, pin_kernel, use_backend
+from gptlib.generation.quantization import with_precision
+from gptlib.model import GPT2_CONFIGS, GPTConfig
 from gptlib.ops.benchmark import describe, machine
-from gptlib.ops.linear import Linear
 from gptlib.utils.folders import project_root
-from gptlib.weights.export import export_to_huggingface
 
-PROMPT = 16
-TOP_K = 50
-PRECISIONS = ("fp32", "bf16", "int8")
+CONFIGS = GPT2_CONFIGS | {"toy": replace(GPT2_CONFIGS["124M"], vocab_size=512, emb_dim=64, n_heads=2, n_layers=2)}
+TABLES = ("writing", "reading", "places", "doors", "quality")
+PLACES, AT_A_PLACE = (50, 900), 64  # positions in a text, and how many tokens are written from there on
+BYTES = {"fp32": 4, "bf16": 2, "int8": 1, "int4": 0.5}
 
-
-def ids_of(batch: int, n: int) -> Tensor:
-    return torch.randint(50257, (batch, n), generator=torch.Generator().manual_seed(batch))
-
-
-class Ours:
-    """gptlib in three precisions."""
-
-    def __init__(self):
-        torch.manual_seed(0)
-        model = GPTModel(GPT2_CONFIGS["124M"]).eval()
-        self.models = {precision: with_precision(model, precision)[0] for precision in PRECISIONS}
-
-    def export(self, folder: Path) -> None:
-        export_to_huggingface(self.models["fp32"], folder)
-
-    def writing(self, precision: str, batch: int, n: int) -> Callable[[], object]:
-        return lambda: generate(self.models[precision], ids_of(batch, PROMPT), n, top_k=TOP_K)
-
-    def reading(self, precision: str) -> Callable[[], object]:
-        model, ids = self.models[precision], ids_of(1, 1024)
-
-        @torch.no_grad()
-        def read():
-            model(ids, cache=model.new_cache(1), last_only=True)
-
-        return read
-
-    @torch.no_grad()
-    def limit(self, precision: str, batch: int) -> tuple[float, int]:
-        """Steps a second of the matmuls alone, by the fastest kernel, and the bytes they read."""
-        kinds = {Linear: 4, PackedLinear: 2, QuantizedLinear: 1}  # bytes of a weight
-        model = self.models[precision]
-        layers = [layer for layer in model.modules() if type(layer) in kinds]
-        sizes, dtype = {layer.in_features for layer in layers}, model.final_norm.weight.dtype
-        inputs = {k: torch.randn(batch, 1, k, dtype=dtype) for k in sizes}
-
-        def seconds(backend: Backend | None) -> float:
-            with use_backend(model, backend):
-                start = time.perf_counter()
-                for layer in layers:
-                    layer(inputs[layer.in_features])
-                return time.perf_counter() - start
-
-        backends = [pin_kernel(kernel) for kernel in KERNELS] if precision == "fp32" else [None]
-        n_bytes = sum(layer.in_features * layer.out_features * kinds[type(layer)] for layer in layers)
-        return 1 / min(statistics.median(seconds(backend) for _ in range(9)) for backend in backends), n_bytes
-
-    def long_context(self, precision: str) -> dict[str, float]:
-        """Milliseconds of a token at two places of one long text, and whether memory grows on the way."""
-        process, seconds, memory = psutil.Process(), [], []
-        start = time.perf_counter()
-        for _ in generate_tokens(self.models[precision], ids_of(1, PROMPT), 940, top_k=TOP_K):
-            now = time.perf_counter()
-            seconds.append(now - start)
-            memory.append(process.memory_info().rss)
-            start = time.perf_counter()
-        early, late = (1000 * statistics.median(seconds[k - PROMPT : k - PROMPT + 50]) for k in (50, 900))
-        growth = (memory[-1] - memory[1]) / 1e6
-        return {"ms at 50": early, "ms at 900": late, "late / early": late / early, "memory grows MB": growth}
+Row = dict[str, Any]
+Peers = dict[str, Process]
 
 
-class Transformers:
-    """GPT2LMHeadModel.generate, with its own cache."""
-
-    def __init__(self, folder: Path):
-        from transformers import GPT2LMHeadModel, logging
-
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        load = GPT2LMHeadModel.from_pretrained
-        dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16}
-        self.models = {precision: load(folder, dtype=dtype).eval() for precision, dtype in dtypes.items()}
-
-    def writing(self, precision: str, batch: int, n: int) -> Callable[[], object] | None:
-        if precision not in self.models:
-            return None
-        ids = ids_of(batch, PROMPT)
-        options = {"max_new_tokens": n, "do_sample": True, "top_k": TOP_K, "pad_token_id": 50256, "eos_token_id": None}
-        return lambda: self.models[precision].generate(ids, attention_mask=torch.ones_like(ids), **options)
-
-    def reading(self, precision: str) -> Callable[[], object] | None:
-        if precision not in self.models:
-            return None
-        model, ids = self.models[precision], ids_of(1, 1024)
-
-        @torch.no_grad()
-        def read():
-            model(ids, use_cache=True, logits_to_keep=1)
-
-        return read
+def side_by_side(measured: dict[str, Measured | None]) -> Row:
+    """The columns of a table: each peer's rate and spread, and ours as a multiple of it."""
+    row: Row = {}
+    ours = measured["gptlib"]
+    for name, found in measured.items():
+        row |= {f"{name} tok/s": found and found.median, f"{name} spread": found and found.spread}
+        if name != "gptlib":
+            row[f"x {name}"] = found and ours.median / found.median
+    return row
 
 
-class CTranslate2:
-    """CTranslate2's Generator on the same weights; int8 quantizes weights and activations."""
-
-    def __init__(self, folder: Path, target: Path):
-        import ctranslate2
-        from ctranslate2.converters import TransformersConverter
-
-        class Converter(TransformersConverter):
-            def load_tokenizer(self, *_, **__):  # the folder has random weights and needs no words
-                return _Words()
-
-        self.generators = {}
-        for precision, kind in (("fp32", "float32"), ("int8", "int8")):
-            Converter(str(folder)).convert(str(target / kind), quantization=kind)
-            threads = {"inter_threads": 1, "intra_threads": torch.get_num_threads()}
-            self.generators[precision] = ctranslate2.Generator(str(target / kind), compute_type=kind, **threads)
-
-    def writing(self, precision: str, batch: int, n: int) -> Callable[[], object] | None:
-        if precision not in self.generators:
-            return None
-        prompts = [[f"t{i}" for i in row] for row in ids_of(batch, PROMPT).tolist()]
-        options = {"max_length": n, "min_length": n, "sampling_topk": TOP_K, "end_token": []}
-        return lambda: self.generators[precision].generate_batch(prompts, include_prompt_in_result=False, **options)
+def stored_as(peers: Peers, *job) -> Row:
+    """Which of its kinds of weights llama.cpp took for a job."""
+    return {"llama.cpp has": peers["llama.cpp"].call("kind", *job)} if "llama.cpp" in peers else {}
 
 
-class _Words:
-    bos_token = eos_token = unk_token = "<|endoftext|>"
-    pad_token = None
-    additional_special_tokens = ()
-
-    def get_vocab(self) -> dict[str, int]:
-        return {f"t{i}": i for i in range(50256)} | {"<|endoftext|>": 50256}
-
-
-def writing(processes: dict[str, Process], n: int, cases: list, rounds: int, machine_reads: float) -> list[dict]:
-    rows = []
-    for precision, batch in cases:
-        seconds = in_turns(processes, rounds, "writing", precision, batch, n)
-        speeds = {name: s and batch * n / s for name, s in seconds.items()}
-        steps, n_bytes = processes["gptlib"].call("limit", precision, batch)
-        row = {"case": f"{precision}, batch {batch}", "new tokens": n, "gptlib tok/s": speeds["gptlib"]}
-        for name, theirs in list(speeds.items())[1:]:
-            row |= {f"{name} tok/s": theirs, f"x {name}": speeds["gptlib"] / theirs if theirs else None}
-        row |= {"products alone": batch * steps, "share": speeds["gptlib"] / (batch * steps)}
-        rows.append(row | {"share of memory's": speeds["gptlib"] * n_bytes / (batch * machine_reads)})
-        print(table(rows[-1:]).splitlines()[1], flush=True)
-    return rows
+def writing(peers: Peers, config: GPTConfig, cases: Iterable[tuple[str, int, int]], rounds: int, reads: float):
+    """Rows of new tokens a second; the last column says what part of the memory's rate reading the weights takes."""
+    n_weights = 12 * config.n_layers * config.emb_dim**2 + config.vocab_size * config.emb_dim
+    for precision, batch, n in cases:
+        for peer in peers.values():
+            peer.call("writing", precision, batch, min(n, 32))  # loads, and warms up
+        measured = in_turns(peers, rounds, "writing", precision, batch, n)
+        row = {"case": f"{precision}, batch {batch}", "new tokens": n} | side_by_side(measured)
+        steps = measured["gptlib"].median / batch
+        row |= stored_as(peers, precision, "writing", batch)
+        yield row | {"share of memory's": steps * n_weights * BYTES[precision] / reads}
 
 
-def reading(processes: dict[str, Process], rounds: int) -> list[dict]:
-    """A prompt of 1024 tokens, up to the logits of the next."""
-    rows = []
-    both = {name: processes[name] for name in ("gptlib", "transformers")}
-    for precision in ("fp32", "bf16"):
-        ours, theirs = (1024 / s for s in in_turns(both, rounds, "reading", precision).values())
-        row = {"prompt of 1024": precision, "gptlib tok/s": ours, "transformers tok/s": theirs}
-        rows.append(row | {"x transformers": ours / theirs})
-    return rows
+def reading(peers: Peers, rounds: int):
+    """Rows of a long prompt's tokens a second."""
+    for precision in PRECISIONS:
+        for peer in peers.values():
+            peer.call("reading", precision)
+        row = {f"a prompt of {LONG_PROMPT:,}": precision} | side_by_side(in_turns(peers, rounds, "reading", precision))
+        yield row | stored_as(peers, precision, "reading")
 
 
-def quality() -> list[dict]:
-    """What rounding costs the small trained model, over the last tenth of its text."""
+def places(peers: Peers, rounds: int):
+    """Rows of the milliseconds of a token at two places of a text, each with its spread."""
+    for precision in PRECISIONS:
+        jobs = {place: ("writing", precision, 1, AT_A_PLACE, place) for place in PLACES}
+        found = {place: in_turns(peers, rounds + 1, *job) for place, job in jobs.items()}
+        for name in peers:
+            if found[PLACES[0]][name] is None:
+                continue
+            row: Row = {"position": f"{precision}, {name}"}
+            for place in PLACES:
+                seconds = Measured(tuple(1000 / rate for rate in found[place][name].values[1:]))  # the first warms up
+                row |= {f"ms at {place}": seconds.median, f"spread at {place}": seconds.spread}
+            early, late = (row[f"ms at {place}"] for place in PLACES)
+            yield row | {"late / early": late / early}
+
+
+def doors(folder: Path, n: int, rounds: int):
+    """Rows of new tokens a second through every door, as a share of the fastest one of that precision."""
+    process = Process(Doors, folder)
+    for precision in PRECISIONS:
+        names = process.call("open", precision)
+        for door in names:
+            process.call("writing", door, min(n, 16))
+        runs = [{door: process.call("writing", door, n) for door in names} for _ in range(rounds)]
+        measured = {door: Measured(tuple(run[door] for run in runs)) for door in names}
+        fastest = max(found.median for found in measured.values())
+        for door, found in measured.items():
+            row = {"door": door, "precision": precision, "gptlib tok/s": found.median, "gptlib spread": found.spread}
+            yield row | {"of the fastest": found.median / fastest}
+    process.end()
+
+
+def quality():
+    """Rows of what rounding costs the small trained model, over the last tenth of its text."""
     found = load_checkpoint(project_root() / "model_weights" / "tales.pth")
     text = (project_root() / "data" / "input.txt").read_text(encoding="utf-8")
     loader = create_dataloader(text[-len(text) // 10 :], tokenizer=found.tokenizer, context_length=128, shuffle=False)
-    exact, rows = evaluate_loss(found.model, loader), []
-    for precision in ("bf16", "int8"):
+    exact = evaluate_loss(found.model, loader)
+    for precision in PRECISIONS[1:]:
         model, _ = with_precision(found.model, precision)
         with torch.no_grad():
             pairs = [(found.model(x).argmax(-1), model(x).argmax(-1)) for x, _ in loader]
         same = sum((a == b).sum().item() for a, b in pairs) / sum(a.numel() for a, _ in pairs)
         more = torch.tensor(evaluate_loss(model, loader) - exact).exp().item() - 1
-        rows.append({"tales.pth in": precision, "perplexity %": 100 * more, "same likeliest token %": 100 * same})
+        yield {"tales.pth in": precision, "perplexity %": 100 * more, "same likeliest token %": 100 * same}
+
+
+def goals(tables: dict[str, list[Row]]) -> list[Row]:
+    """What was aimed at, and what came of it; what was not measured is left out."""
+    rows: list[Row] = []
+
+    def add(goal: str, figure: float | None, bound: float, at_most: bool = False) -> None:
+        if figure is not None:
+            met = figure <= bound if at_most else figure >= bound
+            sign = "at most" if at_most else "at least"
+            rows.append({"goal": goal, "figure": figure, "wanted": f"{sign} {bound}", "met": "yes" if met else "no"})
+
+    for row in tables.get("writing", []):
+        precision, batch = row["case"].split(", batch ")
+        case = f"{row['case']}, {row['new tokens']} new tokens"
+        if precision == "fp32" and batch == "1":
+            add(f"{case}: x transformers", row.get("x transformers"), 2.0)
+            add(f"{case}: x llama.cpp", row.get("x llama.cpp"), 0.95)
+        elif precision != "fp32" and batch in ("1", "8"):
+            add(f"{case}: x llama.cpp", row.get("x llama.cpp"), 1.1)
+    for row in tables.get("reading", []):
+        name, precision = next(iter(row.items()))
+        add(f"{name}, {precision}: x llama.cpp", row.get("x llama.cpp"), 1.1)
+    for row in tables.get("places", []):
+        if row["position"].endswith("gptlib"):
+            add(f"{row['position']}: position {PLACES[1]} / {PLACES[0]}", row["late / early"], 1.15, at_most=True)
+    for precision in PRECISIONS:
+        shares = {r["door"]: r["of the fastest"] for r in tables.get("doors", []) if r["precision"] == precision}
+        if shares:
+            slowest = min(shares, key=shares.get)
+            add(f"{precision}, the slowest door ({slowest}): of the fastest", shares[slowest], 0.9)
     return rows
 
 
-def figure(rows: list[dict], peers: list[str]):
-    names = ["gptlib", *peers]
+def figure(rows: list[Row]):
     found = [row for row in rows if row["case"].endswith("batch 1") and row["new tokens"] == rows[0]["new tokens"]]
-    bars = {name: [row.get(f"{name} tok/s") or 0.0 for row in found] for name in names}
-    bars["products alone"] = [row["products alone"] for row in found]
-    labels = [row["case"].split(",")[0] for row in found]
-    return plots.plot_bar_groups(bars, labels, ylabel="tokens a second", title="GPT-2 124M, one text at a time")
+    return plots.plot_rates(found, title="GPT-2 124M, one text at a time").figure
 
 
-def main() -> None:
+def told(rows: Iterable[Row]) -> list[Row]:
+    """The rows as a list; each is printed when it is there."""
+    found = []
+    for row in rows:
+        found.append(row)
+        print(table([row]).splitlines()[1], flush=True)
+    return found
+
+
+def installed(*packages: str) -> bool:
+    return all(importlib.util.find_spec(package) for package in packages)
+
+
+def start_peers(folder: Path) -> Peers:
+    """Ours and transformers, and those that are installed."""
+    peers = {"gptlib": Process(Ours, folder / "hf"), "transformers": Process(Transformers, folder / "hf")}
+    if installed("xllamacpp", "gguf"):
+        peers["llama.cpp"] = Process(LlamaCpp, folder / "hf", folder)
+    if installed("ctranslate2"):
+        peers["CTranslate2"] = Process(CTranslate2, folder / "hf", folder)
+    for name in {"llama.cpp", "CTranslate2"} - peers.keys():
+        print(f"{name} is not installed and takes no part: pip install -r bench/requirements.txt")
+    return peers
+
+
+def measure(options: argparse.Namespace, folder: Path, reads: float) -> dict[str, list[Row]]:
+    """All tables that are wanted, by their names."""
+    config, tables = CONFIGS[options.size], {}
+    writer = Process(Folders)
+    writer.call("write", config, folder)
+    writer.end()
+    peers = start_peers(folder)
+    cases = [(precision, 1, n) for n in options.tokens for precision in PRECISIONS]
+    cases += [(precision, b, options.tokens[0]) for b in options.batches if b > 1 for precision in PRECISIONS]
+    jobs = {
+        "writing": lambda: writing(peers, config, cases, options.rounds, reads),
+        "reading": lambda: reading(peers, options.rounds),
+        "places": lambda: places(peers, options.rounds),
+        "doors": lambda: doors(folder, options.tokens[0], options.rounds),
+        "quality": quality,
+    }
+    for name in options.tables:
+        if name == "doors":  # has models of its own
+            for peer in peers.values():
+                peer.end()
+        tables[name] = told(jobs[name]())
+    for peer in peers.values():
+        peer.end()
+    return tables
+
+
+def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one round of one text of 128 tokens, no other table")
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES, help="which tables to make")
+    parser.add_argument("--size", choices=CONFIGS, default="124M", help="of the model; toy only tries the script out")
     parser.add_argument("--tokens", type=int, nargs="+", default=[128, 512], help="how many new tokens")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32], help="texts at once; 1 beyond the first")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8], help="texts at once, beside one")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each, of which the median counts")
     parser.add_argument(
-        "--ctranslate2",
-        type=Path,
-        default=os.environ.get("BENCH_CTRANSLATE2"),
-        help="a folder in which CTranslate2 was installed",
+        "--peers", type=Path, default=os.environ.get("BENCH_PEERS"), help="a folder in which peers were installed"
     )
-    options = parser.parse_args()
-    if options.ctranslate2:
-        sys.path.append(str(options.ctranslate2))
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.tables, options.tokens, options.batches, options.rounds = ["writing"], [128], [1], 1
+    options.tables = [name for name in TABLES if name in options.tables]  # in this order
+    return options
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parsed(arguments)
+    if options.peers:
+        sys.path.append(str(options.peers))
     warnings.simplefilter("ignore")
     found = machine()
     print(describe(found), "\n")
     with tempfile.TemporaryDirectory(prefix="gptlib-bench-") as name:
-        folder = Path(name)
-        ours = Process(Ours)
-        ours.call("export", folder / "hf")
-        processes = {"gptlib": ours, "transformers": Process(Transformers, folder / "hf")}
-        if importlib.util.find_spec("ctranslate2"):
-            processes["CTranslate2"] = Process(CTranslate2, folder / "hf", folder)
-        rows = []
-        for n in options.tokens:
-            batches = options.batches if n == options.tokens[0] else [1]
-            cases = [(precision, batch) for precision in PRECISIONS for batch in batches]
-            rows += writing(processes, n, cases, options.rounds, found["read_GB_s"] * 1e9)
-        tables = {
-            "writing": rows,
-            "reading": reading(processes, options.rounds),
-            "long_context": [{"one text of 956": p} | ours.call("long_context", p) for p in PRECISIONS],
-            "quality": quality(),
-        }
-        for process in processes.values():
-            process.pool.shutdown()
-    print("\n", *(f"\n{table(rows)}\n" for rows in tables.values()), sep="")
-    save("generation", found, tables, figure(rows, list(processes)[1:]))
+        tables = measure(options, Path(name), found["read_GB_s"] * 1e9)
+    tables = {"goals": goals(tables)} | tables
+    print("\n", *(f"\n{table(rows)}\n" for rows in tables.values() if rows), sep="")
+    if options.size == "124M" and set(options.tables) == set(TABLES):
+        save("generation", found, tables, figure(tables["writing"]))
+    else:
+        print("Not stored: a whole run of 124M is.")
 
 
 if __name__ == "__main__":
