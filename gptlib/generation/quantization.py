@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gptlib.model import GPTModel
-from gptlib.model.lora import adapters_of, merged_copy
+from gptlib.model.lora import LoRALinear, adapters_of, lora_layers
 from gptlib.ops.backend import Backend, default_backend, set_backend
 from gptlib.ops.devices import DTYPES, NATIVELY, PrecisionChoice
 from gptlib.ops.linear import Linear, can_pack, pack_weight, packed_linear
@@ -22,11 +22,13 @@ FEW_ROWS = 32
 
 _WHOLE = 32  # the 8-bit product takes K in steps of so many, and reads past the end of what has another number
 
+_AT_ONCE = 2**20  # numbers of a matrix that are turned into 8 bits, which takes several times their memory
+
 _LARGE = 20_000_000  # parameters; a smaller model is fast enough in fp32, and exact
 
 
 def with_precision(
-    model: GPTModel, precision: str = "auto", backend: Backend | None = None
+    model: GPTModel, precision: str = "auto", backend: Backend | None = None, *, consume: bool = False
 ) -> tuple[GPTModel, PrecisionChoice]:
     """The model in another precision, for inference, and what was chosen and why.
 
@@ -35,30 +37,34 @@ def with_precision(
     it on this machine, else what the model has. backend: what the copy computes by, and "auto" goes by; None is the
     default one. The model itself is left as it is; if nothing changes, it is what comes back, else a copy that says in
     `.precision` what was chosen. Of a model with adapters, the copy is a plain one with the active adapter merged,
-    whose matrices are read once. Raises ValueError for another precision, or one that the device can't do.
+    whose matrices are read once. consume: convert the model itself, layer by layer, so that only one is held twice;
+    use what comes back, and the model no more.
+
+    Raises ValueError for another precision, or one that the device can't do, and for a model that was quantized.
     """
     check_precision(precision, model.device)
-    original, dtype, on_cpu = model, next(model.parameters()).dtype, model.device.type == "cpu"
+    if _is_quantized(model):
+        if precision != "auto":
+            raise ValueError("The model was quantized before; take the one that it was made from.")
+        return model, model.precision
+    dtype, on_cpu = next(model.parameters()).dtype, model.device.type == "cpu"
     choice = PrecisionChoice(precision, "as asked")
     if precision == "auto":
         choice = _pick(model, dtype, backend or default_backend())
-    if adapters_of(model):
-        if choice.precision == "fp32" and dtype != torch.float32:
-            model = _copy_in(torch.float32, model)  # first, so that the sum is not rounded to 16 bits
-            dtype = torch.float32
-        model = merged_copy(model).eval().requires_grad_(False)
+    wanted, kind = DTYPES.get(choice.precision, dtype), None
     if choice.precision == "int8":
-        model = quantize(model)
-    elif choice.precision == "bf16" and on_cpu and (precision != "auto" or dtype != torch.bfloat16):
-        model = pack(model)
-    elif (wanted := DTYPES.get(choice.precision, dtype)) != dtype:
-        model = _copy_in(wanted, model)
-    elif backend is not None:
+        wanted, kind = torch.bfloat16, QuantizedLinear
+    elif choice.precision == "bf16" and on_cpu and can_pack() and (precision != "auto" or dtype != torch.bfloat16):
+        kind = PackedLinear
+    changes = wanted != dtype or precision == "bf16" or kind is not None or bool(adapters_of(model))
+    if (changes or backend is not None) and not consume:
         model = _with_the_same_tensors(model)
+    if changes:
+        _convert(model, wanted, kind)
+    if changes or consume or backend is not None:
+        model.precision = choice
     if backend is not None:
         set_backend(model, backend)
-    if model is not original:
-        model.precision = choice
     return model, choice
 
 
@@ -82,22 +88,8 @@ def _pick(model: GPTModel, dtype: torch.dtype, backend: Backend) -> PrecisionCho
     return PrecisionChoice("fp32", "since bf16 is not known to be faster on this processor", automatic=True)
 
 
-def pack(model: GPTModel) -> GPTModel:
-    """The model in bf16, its matrices reordered into the blocks that oneDNN reads in one sweep, if it has them."""
-    if not can_pack():
-        return _copy_in(torch.bfloat16, model)
-    return _rebuilt(model, PackedLinear)
-
-
-def quantize(model: GPTModel) -> GPTModel:
-    """The model with its matrices in 8 bits (Dettmers et al. 2022, section 2.1, absmax), the rest in bf16.
-
-    Where the head is the token embedding, both use the same 8-bit table.
-    """
-    smaller = _rebuilt(model, QuantizedLinear)
-    if model.config.weight_tying:
-        smaller.token_embedding = QuantizedEmbedding(smaller.output_head)
-    return smaller
+def _is_quantized(model: GPTModel) -> bool:
+    return not any(isinstance(module, Linear) for module in model.modules())
 
 
 def _with_the_same_tensors(model: GPTModel) -> GPTModel:
@@ -106,28 +98,52 @@ def _with_the_same_tensors(model: GPTModel) -> GPTModel:
     return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
 
 
-def _copy_in(dtype: torch.dtype, model: GPTModel) -> GPTModel:
-    return copy.deepcopy(model).to(dtype).eval().requires_grad_(False)
-
-
 @torch.no_grad()
-def _rebuilt(model: GPTModel, kind: type[nn.Module]) -> GPTModel:
-    """A copy in bf16 whose linear layers are of another kind."""
-    if not any(isinstance(module, Linear) for module in model.modules()):
-        raise ValueError("The model was quantized before; quantize the one that it was made from.")
-    layers = {id(module): kind(module.weight, module.bias) for module in model.modules() if isinstance(module, Linear)}
-    rest = {id(p): _in_bf16(p) for name, p in model.named_parameters() if not _multiplies(model, name)}
-    memo = layers | {key: nn.Parameter(tensor, requires_grad=False) for key, tensor in rest.items()}
-    return copy.deepcopy(model, memo).eval()  # what is in memo takes the place of its original
+def _convert(model: GPTModel, dtype: torch.dtype, kind: type[nn.Module] | None) -> None:
+    """Give the modules, in place, parameters of this type, and linear layers another kind, adapters merged.
+
+    No tensor is changed, and each may be forgotten as soon as its layer is done. If head and token embedding are one
+    table, they are one in 8 bits, too.
+    """
+    tied = model.config.weight_tying
+    for path in _layers(model):
+        layer = model.get_submodule(path)
+        if isinstance(layer, LoRALinear):
+            exact = torch.promote_types(layer.base_layer.weight.dtype, torch.float32)
+            layer = copy.deepcopy(layer).to(exact).as_linear()  # the sum is rounded once
+        if tied and kind is None and path == "output_head":
+            continue  # until the embedding is done
+        if tied and kind is QuantizedLinear and path == "token_embedding":
+            layer = QuantizedEmbedding(model.output_head)
+        elif kind is not None and isinstance(layer, Linear):
+            layer = kind(layer.weight, layer.bias)
+        for name, parameter in layer.named_parameters(recurse=False):
+            shared = parameter.dtype == dtype == torch.float32  # what has 16 bits may be trained on
+            tensor = parameter.detach().to(dtype, copy=not shared)
+            setattr(layer, name, nn.Parameter(tensor, requires_grad=False))
+        model.set_submodule(path, layer)
+        if kind is None and path == "token_embedding":
+            model.tie_weights()
+    model.eval()
+
+
+def _layers(model: GPTModel) -> list[str]:
+    """The paths of all modules with tensors of their own, and of those with adapters, the blocks last.
+
+    The output head comes first, and then the token embedding, which may be the same tensor, the largest of all.
+    """
+    adapted = tuple(f"{path}." for path, _ in lora_layers(model))
+    found = [
+        path
+        for path, module in model.named_modules()
+        if isinstance(module, LoRALinear) or (module._parameters and not path.startswith(adapted))
+    ]
+    return sorted(found, key=lambda path: (path.startswith("blocks."), path != "output_head"))
 
 
 def _in_bf16(tensor: Tensor | None) -> Tensor | None:
     """A copy even of what is in bf16 already: the original may be trained on."""
     return None if tensor is None else tensor.detach().to(torch.bfloat16, copy=True)
-
-
-def _multiplies(model: GPTModel, name: str) -> bool:
-    return isinstance(model.get_submodule(name.rpartition(".")[0]), Linear)
 
 
 class _ForInference(nn.Module):
@@ -158,11 +174,9 @@ class QuantizedLinear(_ForInference):
     def __init__(self, weight: Tensor, bias: Tensor | None):
         super().__init__()
         self.out_features, self.in_features = weight.shape
-        weight = weight.detach().float().contiguous()
-        scale = (weight.abs().amax(dim=1, keepdim=True) / 127).clamp(min=torch.finfo(torch.bfloat16).tiny)
-        scale = scale.to(torch.bfloat16)  # rounded first, so that the whole numbers fit the scale that is used
-        self.weight = (weight / scale.float()).round().clamp(-127, 127).to(torch.int8)  # (N, K)
-        self.scale = scale[:, 0]  # (N,)
+        parts = [_in_8_bits(rows) for rows in weight.detach().split(max(_AT_ONCE // self.in_features, 1))]
+        self.weight = torch.cat([whole for whole, _ in parts])  # (N, K) int8
+        self.scale = torch.cat([scale for _, scale in parts])  # (N,) bf16
         self.bias = _in_bf16(bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -174,6 +188,14 @@ class QuantizedLinear(_ForInference):
             out = F.linear(rows, self.weight.to(torch.bfloat16)) * self.scale
         out = out.view(*x.shape[:-1], self.out_features)
         return out if self.bias is None else out + self.bias
+
+
+def _in_8_bits(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows (n, K) as whole numbers from -127 to 127 (Dettmers et al. 2022, section 2.1, absmax), and scales (n,)."""
+    rows = rows.float()
+    scale = (rows.abs().amax(dim=1, keepdim=True) / 127).clamp(min=torch.finfo(torch.bfloat16).tiny)
+    scale = scale.to(torch.bfloat16)  # rounded first, so that the whole numbers fit the scale that is used
+    return (rows / scale.float()).round_().clamp_(-127, 127).to(torch.int8).contiguous(), scale[:, 0]
 
 
 class QuantizedEmbedding(_ForInference):

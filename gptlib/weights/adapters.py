@@ -94,7 +94,7 @@ def load_adapter(model: GPTModel, folder: str | Path, name: str = "default") -> 
     stored = {tensor.name: tensor for tensor in read_header(path)}
     check_tensors(f"'{path}'", {name: tensor.shape for name, tensor in stored.items()}, expected, REMEDY)
     check_dtypes(f"'{path}'", stored.values(), REMEDY)
-    reader = TensorReader(mapped=False)
+    reader = TensorReader()
     tensors = {tensor.name: reader.read(tensor) for tensor in stored.values()}
     with NoInitialWeights():
         add_lora(model, config, name)

@@ -83,7 +83,7 @@ def load_hf_gpt2(
     types = {DTYPES[tensor.dtype] for tensor in tensors.values()}
     dtype = dtype or (next(iter(types)) if len(types) == 1 else torch.float32)
     mapped = device.type == "cpu" and {dtype} | types == {torch.float32}
-    reader = TensorReader(mapped)
+    reader = TensorReader()
 
     def read(name: Name) -> Tensor:
         tensor = reader.read(tensors[name.huggingface])
@@ -157,7 +157,7 @@ def _named(folder: Path, stored: list[Stored], table: NameTable) -> dict[str, St
 
 def _check_tied(folder: Path, embedding: Stored, head: Stored) -> None:
     """Raise CheckpointError if a head was stored that is not the token embedding, though the config says it is."""
-    reader, rows = TensorReader(mapped=True), 4096
+    reader, rows = TensorReader(), 4096
     table, other = reader.read(embedding), reader.read(head)
     parts = zip(table.split(rows), other.split(rows), strict=True) if table.shape == other.shape else ()
     if table.shape != other.shape or not all(torch.equal(a, b) for a, b in parts):

@@ -12,6 +12,5 @@ def for_inference(model: GPTModel, precision: str | None) -> GPTModel:
     """
     if precision is None:
         return model
-    model, choice = with_precision(model, precision)
-    model.precision = choice
+    model, _ = with_precision(model, precision, consume=True)
     return model.eval().requires_grad_(False)

@@ -25,7 +25,7 @@ DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "F
 """The types that we read and write, as the format calls them."""
 
 _MAX_HEADER = 2**25  # bytes; that of 1558M has 60,000
-_MAPPED_AT_ONCE = 2**28  # bytes
+_MAPPED_AT_ONCE = 2**25  # bytes
 
 
 @dataclass(frozen=True)
@@ -136,18 +136,17 @@ def _check_with_library(path: Path) -> None:
 class TensorReader:
     """Reads tensors as they are stored, straight from the mapped files.
 
-    mapped: the tensors will be used in place. Otherwise they are copied one by one, and a file is mapped again now and
-    then, so that the pages that were read don't pile up beside the copies.
+    A file is mapped again now and then: where tensors are copied or converted one after another, the pages that were
+    read can go with them, and don't pile up beside the copies.
     """
 
-    def __init__(self, mapped: bool):
-        self.mapped = mapped
+    def __init__(self):
         self._files: dict[Path, Any] = {}
         self._bytes = 0
 
     def read(self, tensor: Stored) -> Tensor:
         """The tensor, a view of the file's memory; private to this process, so writing to it changes no file."""
-        if not self.mapped and self._bytes > _MAPPED_AT_ONCE:
+        if self._bytes > _MAPPED_AT_ONCE:
             self._files, self._bytes = {}, 0
         if tensor.file not in self._files:
             self._files[tensor.file] = library().safe_open(tensor.file, framework="pt")

@@ -1,6 +1,8 @@
 """One word for the precision at every door: the same model, whichever way it came in, and the user is told which."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from gptlib.checkpoints import load_checkpoint, save_checkpoint
 from gptlib.commands.cli import main
 from gptlib.generation import generate, quantization
 from gptlib.generation.quantization import INFERENCE_PRECISIONS, with_precision
+from gptlib.model import GPT2_CONFIGS, GPTModel
 from gptlib.model.lora import adapters_of, merge, merged_copy
 from gptlib.ops.backend import Backend
 from gptlib.tokenizers import CharTokenizer
@@ -235,3 +238,46 @@ def test_what_the_checkpoint_holds_is_untouched(home):
     load_model("adapted.pth", precision="fp32")
     assert (home / "adapted.pth").read_bytes() == before
     assert adapters_of(load_checkpoint("adapted.pth").model)
+
+
+MEASURE = """
+import re, sys
+from pathlib import Path
+import psutil
+from gptlib.weights import load_hf_gpt2, load_model
+load = load_hf_gpt2 if sys.argv[1].endswith("hf") else load_model
+load(sys.argv[2], precision="fp32" if sys.argv[3] == "fp32" else "int8")  # what is imported and made once
+before = psutil.Process().memory_info().rss
+kept = load(sys.argv[1], precision=sys.argv[3])
+peak = 1024 * int(re.search("VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+print((peak - before) / int(sys.argv[4]))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts the pages that Linux tells of")
+@pytest.mark.parametrize(
+    ("name", "precision", "most"), [("hf", "fp32", 0.3), ("hf", "bf16", 1.0), ("hf", "int8", 0.8), ("pth", "bf16", 1.3)]
+)
+def test_no_more_than_a_part_is_in_memory_twice(large, folder, name, precision, most):
+    """As a share of the file in 32 bits, of which bf16 and int8 alone would be 0.5 and 0.25, and all at once 1.5."""
+    path, size = large / name, 4 * 43_000_000
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, path, folder / "hf", precision, str(size)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert float(done.stdout) < most
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A model of 43 million parameters, in a folder and in a checkpoint."""
+    folder = tmp_path_factory.mktemp("large")
+    torch.manual_seed(0)
+    config = GPT2_CONFIGS["124M"].to_dict() | {"n_layers": 6, "vocab_size": 500, "context_length": 64}
+    model = GPTModel(config)
+    with pytest.warns(UserWarning, match="no tokenizer"):
+        export_to_huggingface(model, folder / "hf")
+    save_checkpoint(folder / "pth", model)
+    return folder
