@@ -80,8 +80,9 @@ def _check_plain(data: Any) -> None:
 def load_checkpoint(path: str | Path, device: torch.device | str = "cpu", *, mapped: bool = False) -> Checkpoint:
     """Read a file of `save_checkpoint`: its .model (GPTModel in eval mode, with .config), .tokenizer and .training.
 
-    mapped: use the file as the model's memory, for a file that nobody will write again while the model lives (Windows
-    would not allow it). Training the model changes no file.
+    The weights are as stored, to be trained or not; `gptlib.weights.load_model(path, precision=…)` reads a model to
+    write with, at the best speed of its precision. mapped: use the file as the model's memory, for a file that nobody
+    will write again while the model lives (Windows would not allow it). Training the model changes no file.
 
     Raises FileNotFoundError if there is none, CheckpointError if it is truncated, foreign or contradicts itself.
     """

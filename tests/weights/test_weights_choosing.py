@@ -1,5 +1,6 @@
 """What a notebook writes with: the chosen model, or the book's own, and a note that never claims too much."""
 
+import copy
 import shutil
 
 import pytest
@@ -14,6 +15,7 @@ from gptlib.utils.folders import project_root
 from gptlib.weights import choosing
 from gptlib.weights.choosing import choose, files_table, sizes_table
 from gptlib.weights.hub import CONFIG
+from gptlib.weights.inference import for_inference
 from gptlib.weights.safetensors import SINGLE
 from gptlib.weights.sizes import REPOSITORIES, SELECTIONS
 
@@ -144,6 +146,28 @@ def test_the_official_shape_counts_only_with_what_was_learned(served, reader, st
     served(stranger)
     note = f"These are not OpenAI's weights: {count:,} parameters, random numbers; the text below is noise."
     assert choose(NAME, "openai", device="cpu").note == note
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+def test_the_note_says_in_which_precision(home, reader, monkeypatch, precision):
+    count = reader.parameter_count()
+    monkeypatch.setattr(choosing, "_official_count", lambda size: count)
+    ready = for_inference(copy.deepcopy(reader), precision)
+    monkeypatch.setitem(choosing._LOADERS, "openai", lambda size, dtype, device, precision: ready)
+    chosen = choose(NAME, "openai", device="cpu", precision=precision)
+    assert chosen.note == f"{NAME}: {count:,} parameters, on cpu, in {precision}, as asked."
+    own = load_checkpoint(TALES).model.parameter_count()
+    assert choose("custom", "openai", device="cpu", precision=precision).model.precision.precision == precision
+    shutil.copy(TALES, home / "model_weights" / "trained_gpt2.pth")
+    chosen = choose("custom", "openai", device="cpu", precision=precision)
+    assert chosen.note == (
+        f"model_weights/trained_gpt2.pth: a model of your own, {own:,} parameters, on cpu, in {precision}, as asked."
+    )
+
+
+def test_two_words_for_one_thing_are_refused():
+    with pytest.raises(ValueError, match="dtype='bf16' and precision='int8' both say"):
+        choose(NAME, "openai", dtype="bf16", precision="int8")
 
 
 def test_custom_is_what_was_trained_here(home):
