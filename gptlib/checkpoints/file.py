@@ -23,6 +23,9 @@ FORMAT = 1
 BEFORE_IT_WAS_WRITTEN = "gpt2"
 """The architecture of files that name none."""
 
+_PART = 2**25  # bytes
+_PARTS = 16
+
 
 @dataclass
 class Checkpoint:
@@ -116,6 +119,7 @@ def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict[str, Any]
             f"There is no checkpoint at '{path}'; `gptlib train --out {path}` makes one, or check the path."
         )
     try:
+        before = _stamp(path)
         _check_sums(path)
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # torch.load raises a dozen kinds, depending on where the file breaks
@@ -132,7 +136,32 @@ def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict[str, Any]
     if not isinstance(content.get("config"), dict) or not isinstance(content.get("model"), Mapping):
         raise CheckpointError(f"'{path}' lacks its 'config' or its 'model'; use a complete file.")
     _check_architecture(path, content)
+    if mapped:
+        content["model"] = _in_parts(path, before, content["model"])
     return content
+
+
+def _in_parts(path: Path, before: Any, weights: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The tensors of a mapped file, each part of them from a mapping of its own.
+
+    Pages that were read stay in memory as long as any tensor of their mapping: whoever converts a model layer by layer
+    would end with the whole file beside it. before: the file's stamp before it was first read.
+    """
+    sizes = {name: getattr(tensor, "nbytes", 0) for name, tensor in weights.items()}
+    most = max(_PART, sum(sizes.values()) // _PARTS)
+    found, part, used = {}, weights, 0
+    for name, size in sizes.items():
+        if used >= most:
+            part, used = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["model"], 0
+        found[name] = part.get(name)
+        used += size
+    return found if _stamp(path) == before else weights  # a run that goes on may have put a new file there
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """What changes if the file is replaced or written again."""
+    stat = path.stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def _check_sums(path: Path) -> None:

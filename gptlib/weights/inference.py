@@ -1,5 +1,8 @@
 """What `precision` means wherever a model is loaded: a model to write with, as fast as its precision allows."""
 
+import torch
+from torch import nn
+
 from gptlib.generation.quantization import with_precision
 from gptlib.model import GPTModel
 
@@ -14,3 +17,17 @@ def for_inference(model: GPTModel, precision: str | None) -> GPTModel:
         return model
     model, _ = with_precision(model, precision, consume=True)
     return model.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def give_own_memory(model: GPTModel) -> None:
+    """Copy parameters out of a mapped file that may be written again, one after another, if they are still there."""
+    if not isinstance(model.output_head, nn.Linear):
+        return  # converted, and so copied
+    for path, module in model.named_modules():
+        if path == "output_head" and model.config.weight_tying:
+            continue
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            setattr(module, name, nn.Parameter(parameter.clone(), requires_grad=False))
+        if path == "token_embedding":
+            model.tie_weights()

@@ -12,7 +12,7 @@ from gptlib.utils.files import read_json
 from gptlib.utils.folders import project_root
 from gptlib.weights.converted import CONVERTED
 from gptlib.weights.huggingface import load_hf_gpt2
-from gptlib.weights.inference import for_inference
+from gptlib.weights.inference import for_inference, give_own_memory
 from gptlib.weights.openai import load_openai_gpt2
 from gptlib.weights.settings import checked_settings
 from gptlib.weights.sizes import find_size
@@ -51,10 +51,12 @@ def load_model(
     if (path / "hparams.json").is_file():
         model = load_openai_gpt2(path, None, dtype, device, precision=precision)
         return Checkpoint(model, gpt2_tokenizer_for(model), None)
-    loaded = load_checkpoint(find_checkpoint(name), device)
+    loaded = load_checkpoint(find_checkpoint(name), device, mapped=precision is not None)
     if dtype is not None:
         loaded.model.to(dtype=dtype)
-    loaded.model = for_inference(loaded.model, precision)
+    if precision is not None:
+        loaded.model = for_inference(loaded.model, precision)
+        give_own_memory(loaded.model)
     return loaded
 
 

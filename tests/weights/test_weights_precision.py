@@ -160,6 +160,38 @@ def test_a_model_for_inference_is_not_trained(folder, precision):
         train(model, [], config=TrainingConfig(max_steps=1), verbose=False)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("precision", INFERENCE_PRECISIONS)
+def test_a_checkpoint_may_be_written_again_while_its_model_writes(tmp_path, make_model, precision):
+    path = tmp_path / "a.pth"
+    save_checkpoint(path, make_model())
+    model = load_model(path, precision=precision).model
+    before = model(IDS[:, :16] % 61)
+    path.write_bytes(bytes(path.stat().st_size))  # not as save_checkpoint does, but into the file itself
+    assert torch.equal(model(IDS[:, :16] % 61), before)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("second", [None, {"n_layers": 1}, {}])
+def test_a_file_that_is_replaced_while_it_is_read_is_not_mixed(tmp_path, make_model, monkeypatch, second):
+    """A run puts its best model there while it is read in parts: all of them are of one model."""
+    monkeypatch.setattr("gptlib.checkpoints.file._PART", 1)
+    monkeypatch.setattr("gptlib.checkpoints.file._PARTS", 10**9)
+    path, model, calls, load = tmp_path / "a.pth", make_model(0), [], torch.load
+    save_checkpoint(path, model)
+
+    def replaced(*arguments, **options):
+        if len(calls) == 3 and second is not None:
+            save_checkpoint(path, make_model(1, **second))
+        calls.append(arguments)
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(torch, "load", replaced)
+    found = load_model(path, precision="fp32").model
+    assert len(calls) > 20
+    assert torch.equal(found(IDS[:, :16] % 61), model(IDS[:, :16] % 61))
+
+
 LAYOUTS = {
     "transposed": lambda weight: weight.t().contiguous().t(),
     "every second number": lambda weight: weight.repeat_interleave(2, dim=1)[:, ::2],
@@ -256,7 +288,8 @@ print((peak - before) / int(sys.argv[4]))
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts the pages that Linux tells of")
 @pytest.mark.parametrize(
-    ("name", "precision", "most"), [("hf", "fp32", 0.3), ("hf", "bf16", 1.0), ("hf", "int8", 0.8), ("pth", "bf16", 1.3)]
+    ("name", "precision", "most"),
+    [("hf", "fp32", 0.3), ("hf", "bf16", 1.0), ("hf", "int8", 0.8), ("pth", "bf16", 1.1), ("pth", "fp32", 1.3)],
 )
 def test_no_more_than_a_part_is_in_memory_twice(large, folder, name, precision, most):
     """As a share of the file in 32 bits, of which bf16 and int8 alone would be 0.5 and 0.25, and all at once 1.5."""
