@@ -130,6 +130,7 @@ def in_words(backend: Backend) -> str:
     return (
         f"fp32 matmuls {b.fp32} (transposed weights {b.fp32_transposed}), in decoding {b.fp32_few_rows} "
         f"({b.fp32_few_rows_transposed}), bf16 in decoding {b.bf16_few_rows}; bf16 attention {', '.join(attention)}; "
+        f"one or two texts of a large model {'not ' if b.compiled_decoding is None else ''}by compiled kernels; "
         f"auto trains in bf16 {width}, and {'decodes' if b.bf16_decoding else 'does not decode'} large models in it"
     )
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from gptlib.generation.decoding import Decoder, decoder_for
 from gptlib.generation.sampling import check_sampling, sample
 from gptlib.model import GPTModel, eval_mode
 from gptlib.model.attention import KVCache
@@ -19,9 +20,15 @@ from gptlib.utils.validation import whole_number
 
 @torch.no_grad()
 def next_logits(
-    model: GPTModel, ids: Tensor, cache: KVCache | None = None, pad_lengths: Tensor | None = None
+    model: GPTModel,
+    ids: Tensor,
+    cache: KVCache | None = None,
+    pad_lengths: Tensor | None = None,
+    decoder: Decoder | None = None,
 ) -> Tensor:
     """The logits (B, V) of the token after ids (B, T); with a cache, only what it has not seen is computed.
+
+    decoder: made for this model and cache; it computes single new positions.
 
     If T is over the model's context_length, the last context_length tokens are seen. Positions then move with
     every token, so nothing cached is right any longer, and the window is computed again.
@@ -29,6 +36,8 @@ def next_logits(
     context = model.config.context_length
     beyond = max(ids.shape[1] - context, 0)
     if cache is not None and not beyond:
+        if decoder is not None and ids.shape[1] == cache.length + 1:
+            return decoder(ids[:, -1:])
         return model(ids[:, cache.length :], cache=cache, pad_lengths=pad_lengths, last_only=True)[:, -1]
     if pad_lengths is not None:
         pad_lengths = (pad_lengths - beyond).clamp(min=0)
@@ -62,13 +71,14 @@ def generate_tokens(
     batch, n = ids.shape
     pad_lengths = pad_lengths.to(ids.device) if pad_lengths is not None and pad_lengths.any() else None
     cache = model.new_cache(batch, n + max_new_tokens) if use_cache and n <= context else None
+    decoder = decoder_for(model, cache, pad_lengths) if cache is not None and max_new_tokens > 1 else None
     generator = None if seed is None else torch.Generator(ids.device).manual_seed(seed)
     finished = torch.zeros(batch, dtype=torch.bool, device=ids.device)
 
     modules = list(model.modules())
     for _ in range(max_new_tokens):
         with eval_mode(modules):  # not around the loop: a stream left half read leaves the model as it was
-            logits = next_logits(model, ids, cache, pad_lengths)[:, :vocab_size]  # (B, V)
+            logits = next_logits(model, ids, cache, pad_lengths, decoder)[:, :vocab_size]  # (B, V)
         token = sample(logits, temperature, top_k, top_p, generator)
         if eos_id is not None:
             token = token.masked_fill(finished, eos_id)

@@ -5,6 +5,8 @@ a model is loaded, and has no parameter that could be trained: nothing in it can
 """
 
 import copy
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 
 from gptlib.model import GPTModel
 from gptlib.model.lora import LoRALinear, adapters_of, lora_layers
-from gptlib.ops.backend import Backend, default_backend, set_backend
+from gptlib.ops.backend import LARGE, Backend, default_backend, set_backend
 from gptlib.ops.devices import DTYPES, NATIVELY, PrecisionChoice
 from gptlib.ops.linear import Linear, can_pack, pack_weight, packed_linear
 
@@ -23,8 +25,6 @@ FEW_ROWS = 32
 _WHOLE = 32  # the 8-bit product takes K in steps of so many, and reads past the end of what has another number
 
 _AT_ONCE = 2**20  # numbers of a matrix that are turned into 8 bits, which takes several times their memory
-
-_LARGE = 20_000_000  # parameters; a smaller model is fast enough in fp32, and exact
 
 
 def with_precision(
@@ -55,7 +55,8 @@ def with_precision(
     if choice.precision == "int8":
         wanted, kind = torch.bfloat16, QuantizedLinear
     elif choice.precision == "bf16" and on_cpu and can_pack() and (precision != "auto" or dtype != torch.bfloat16):
-        kind = PackedLinear
+        in_rows = (backend or default_backend()).compiles(model.parameter_count())
+        kind = partial(PackedLinear, in_rows=in_rows)
     changes = wanted != dtype or precision == "bf16" or kind is not None or bool(adapters_of(model))
     if (changes or backend is not None) and not consume:
         model = _with_the_same_tensors(model)
@@ -78,7 +79,7 @@ def check_precision(precision: str, device: torch.device) -> None:
 
 def _pick(model: GPTModel, dtype: torch.dtype, backend: Backend) -> PrecisionChoice:
     stored = next((name for name, stored in DTYPES.items() if stored == dtype), str(dtype).removeprefix("torch."))
-    if stored != "fp32" or model.parameter_count() < _LARGE or model.device.type == "mps":
+    if stored != "fp32" or model.parameter_count() < LARGE or model.device.type == "mps":
         return PrecisionChoice(stored, "as stored")
     if model.device.type == "cuda":
         there = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -99,7 +100,7 @@ def _with_the_same_tensors(model: GPTModel) -> GPTModel:
 
 
 @torch.no_grad()
-def _convert(model: GPTModel, dtype: torch.dtype, kind: type[nn.Module] | None) -> None:
+def _convert(model: GPTModel, dtype: torch.dtype, kind: Callable[[Tensor, Tensor | None], nn.Module] | None) -> None:
     """Give the modules, in place, parameters of this type, and linear layers another kind, adapters merged.
 
     No tensor is changed, and each may be forgotten as soon as its layer is done. If head and token embedding are one
@@ -156,16 +157,25 @@ class _ForInference(nn.Module):
 
 
 class PackedLinear(_ForInference):
-    """x W^T + b in bf16, with W in the order of oneDNN's kernels. x (..., K) of any type -> (..., N) bf16."""
+    """x W^T + b in bf16, with W in the order of oneDNN's kernels. x (..., K) of any type -> (..., N) bf16.
 
-    def __init__(self, weight: Tensor, bias: Tensor | None):
+    in_rows: keep W as it is for compiled decoding, and reorder a copy of it only when several texts are decoded at
+    once, where that saves most.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, in_rows: bool = False):
         super().__init__()
         self.out_features, self.in_features = weight.shape
-        self.weight = pack_weight(weight)
+        self.weight = _in_bf16(weight).contiguous() if in_rows else pack_weight(weight)
+        self.packed = None if in_rows else self.weight
         self.bias = _in_bf16(bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return packed_linear(x, self.weight, self.bias)
+        if self.packed is None and x.ndim == 3 and x.shape[1] == 1 < len(x):
+            self.packed = pack_weight(self.weight)
+        if self.packed is None:
+            return F.linear(x.to(torch.bfloat16), self.weight, self.bias)
+        return packed_linear(x, self.packed, self.bias)
 
 
 class QuantizedLinear(_ForInference):

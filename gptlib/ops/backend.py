@@ -6,6 +6,7 @@ has measured and stored for it; nothing is timed while a model runs. A trainer a
 hold a `Backend` of their own, and `use_backend` gives it to a model. On GPUs nothing is left to choose.
 """
 
+import importlib.util
 import platform
 import re
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,9 @@ from gptlib.utils.folders import data_folder
 
 KERNELS = ("plain", "onednn", "sliced", "vector")
 """The kernels of matmuls in `gptlib.ops.linear`; "plain" is F.linear, and so PyTorch's own choice."""
+
+LARGE = 20_000_000
+"""Parameters of a model whose decoding waits for memory; a smaller one is fast enough, and exact, by any kernel."""
 
 FEW_ROWS = 2
 """Up to so many rows, or one if the weight is transposed, matmuls have kernels of their own: they wait
@@ -59,6 +63,8 @@ class Backend:
     """The least emb_dim at which training in bfloat16 is faster; None: never."""
     bf16_decoding: bool = False
     """Whether a large model decodes faster in bfloat16."""
+    compiled_decoding: int | None = None
+    """The least number of parameters at which one or two texts are decoded by `gptlib.ops.compiled`; None: never."""
 
     def __post_init__(self):
         for field in fields(self):
@@ -71,15 +77,22 @@ class Backend:
 
     @classmethod
     def from_dict(cls, content: Any) -> "Backend":
-        """The inverse of `to_dict`. Raises ValueError if a field is missing, unknown or wrong."""
+        """The inverse of `to_dict`. Raises ValueError if a field is missing, unknown or wrong.
+
+        `compiled_decoding` may be missing: backends of before 2026-12 had none.
+        """
         names = {field.name for field in fields(cls)}
-        if not isinstance(content, Mapping) or set(content) != names:
+        if not isinstance(content, Mapping) or set(content) | {"compiled_decoding"} != names:
             raise ValueError(f"A backend has the fields {', '.join(sorted(names))} and no others.")
         return cls(**content)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON or a checkpoint."""
         return asdict(self)
+
+    def compiles(self, n_parameters: int) -> bool:
+        """Whether a model with so many parameters decodes one or two texts by compiled kernels."""
+        return self.compiled_decoding is not None and n_parameters >= self.compiled_decoding
 
     def kernel(self, dtype: torch.dtype, rows: int, n_weights: int, transposed: bool) -> str:
         """The name of the kernel that multiplies so many rows by a weight of n_weights numbers."""
@@ -122,13 +135,15 @@ def this_processor() -> Processor:
     return Processor(name, entry("vendor_id"), frozenset(entry("flags").split()))
 
 
-def rule(processor: Processor, onednn: bool = True) -> Backend:
-    """The backend for a processor, in a PyTorch with oneDNN or without; a function of these alone.
+def rule(processor: Processor, onednn: bool = True, numba: bool = True) -> Backend:
+    """The backend for a processor, with oneDNN in PyTorch or without, and Numba or without; a function of these alone.
 
     Measured on a Zen 5 (bench/kernels.py) and, in bfloat16, on a Xeon with AMX. Whatever has not been
     measured, other vendors, Macs and Windows among them, is left to PyTorch.
     """
     flags, choices = processor.flags, {}
+    if numba and "avx2" in flags:
+        choices["compiled_decoding"] = LARGE
     if onednn and processor.vendor == "AuthenticAMD" and "avx512f" in flags:
         # F.linear's float32 goes to Intel's MKL, which gets half of what oneDNN does out of this.
         # One row of a transposed weight is the exception: there oneDNN takes up to twice as long.
@@ -147,10 +162,16 @@ def has_onednn() -> bool:
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
+def has_numba() -> bool:
+    """Whether Numba is installed, which compiles `gptlib.ops.compiled`."""
+    return importlib.util.find_spec("numba") is not None
+
+
 def supported(backend: Backend) -> Backend:
     """The backend, with PyTorch's own choice in place of a kernel that is not to be had here."""
     missing = () if has_onednn() else ("onednn",)
-    return replace(backend, **{name: "plain" for name, value in backend.to_dict().items() if value in missing})
+    backend = replace(backend, **{name: "plain" for name, value in backend.to_dict().items() if value in missing})
+    return backend if has_numba() else replace(backend, compiled_decoding=None)
 
 
 def default_backend() -> Backend:
@@ -164,7 +185,7 @@ def _default(threads: int) -> Backend:
         stored = stored_backend(threads)
     except (OSError, ValueError):  # `gptlib doctor` says it
         stored = None
-    return supported(stored) if stored else rule(this_processor(), has_onednn())
+    return supported(stored) if stored else rule(this_processor(), has_onednn(), has_numba())
 
 
 def tuning_file() -> Path:

@@ -8,10 +8,11 @@ wait for, and are left to PyTorch's kernels.
 Numba brings its own compiler (LLVM), and keeps on disk what it has made: only the first use takes seconds.
 
 Letters in the shape comments: B rows, K inputs, N outputs, C channels of the model, H heads, D channels of a
-head, S positions. Stored numbers are float32, uint16 with the bits of a bfloat16, or int8 with a scale.
+head, S positions. Stored numbers are float32, uint16 with the bits of a bfloat16, or int8 with a scale;
+everything is computed in float32.
 """
 
-import math
+import importlib
 from typing import NamedTuple
 
 import numpy as np
@@ -22,10 +23,23 @@ F32, I32, U16, U32 = np.float32, np.int32, np.uint16, np.uint32
 
 # Sums may be reordered, to compute many terms at a time; nan and inf stay what they are.
 _SUMS = {"reassoc", "contract", "nsz", "arcp"}
-_PRANGE = dict.fromkeys(("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False) | {"prange": True}
-_function = njit(fastmath=_SUMS, nogil=True, cache=True, error_model="numpy")
-_exact = njit(fastmath={"contract"}, nogil=True, cache=True, error_model="numpy")
-_parallel = njit(fastmath=_SUMS, nogil=True, cache=True, error_model="numpy", parallel=_PRANGE)
+_OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy"}
+# Only loops that say prange are shared among threads; looking for others takes the compiler longer than all else.
+_NOT_SHARED = ("comprehension", "fusion", "inplace_binop", "numpy", "reduction", "setitem", "stencil")
+_function = njit(fastmath=_SUMS, **_OPTIONS)
+_exact = njit(fastmath={"contract"}, **_OPTIONS)
+_parallel = njit(fastmath=_SUMS, parallel={"prange": True} | dict.fromkeys(_NOT_SHARED, False), **_OPTIONS)
+
+
+def has_threads() -> bool:
+    """Whether Numba has a pool of threads here that several callers may use at once, which its own plain one is not."""
+    for pool in ("tbbpool", "omppool"):
+        try:
+            importlib.import_module(f"numba.np.ufunc.{pool}")
+        except ImportError:
+            continue
+        return True
+    return False
 
 
 class Matrix(NamedTuple):

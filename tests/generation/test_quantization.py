@@ -152,7 +152,7 @@ def test_small_models_and_models_in_other_types_stay_as_they_are(make_model):
 
 @pytest.mark.parametrize("faster", [True, False])
 def test_a_large_model_takes_bf16_if_the_backend_says_that_it_decodes_faster(make_model, monkeypatch, faster):
-    monkeypatch.setattr(quantization, "_LARGE", 100)
+    monkeypatch.setattr(quantization, "LARGE", 100)
     model, choice = with_precision(make_model(), backend=Backend(bf16_decoding=faster))
     assert model.final_norm.weight.dtype == (torch.bfloat16 if faster else torch.float32)
     assert choice.precision == ("bf16" if faster else "fp32")

@@ -16,6 +16,7 @@ from gptlib.lora import LoRAConfig, add_lora
 from gptlib.ops import backend as module
 from gptlib.ops.backend import (
     KERNELS,
+    LARGE,
     Backend,
     Processor,
     default_backend,
@@ -45,7 +46,8 @@ def data_folder(tmp_path, monkeypatch):
 # the rule
 
 PLAIN = Backend()
-FP32_ON_AMD = replace(PLAIN, fp32="onednn", fp32_transposed="onednn", fp32_few_rows="sliced")
+AVX2 = Backend(compiled_decoding=LARGE)
+FP32_ON_AMD = replace(AVX2, fp32="onednn", fp32_transposed="onednn", fp32_few_rows="sliced")
 BF16_BY_AVX = {
     "blockwise_attention": True,
     "decode_attention": True,
@@ -58,16 +60,16 @@ BF16_BY_AMX = {"bf16_few_rows": "vector", "bf16_training_width": 384, "bf16_deco
 @pytest.mark.parametrize(
     ("vendor", "flags", "expected"),
     [
-        ("AuthenticAMD", "avx2", PLAIN),  # Zen 3
+        ("AuthenticAMD", "avx2", AVX2),  # Zen 3
         ("AuthenticAMD", "avx2 avx512f", FP32_ON_AMD),
         ("AuthenticAMD", "avx2 avx512f avx512_bf16", replace(FP32_ON_AMD, **BF16_BY_AVX)),  # Zen 4 and 5
-        ("GenuineIntel", "avx2", PLAIN),
-        ("GenuineIntel", "avx2 avx512f", PLAIN),  # Skylake, Ice Lake
-        ("GenuineIntel", "avx2 avx512f avx512_bf16", replace(PLAIN, **BF16_BY_AVX)),  # Cooper Lake
-        ("GenuineIntel", "avx2 avx512f avx512_bf16 amx_bf16", replace(PLAIN, **BF16_BY_AMX)),  # Sapphire Rapids
+        ("GenuineIntel", "avx2", AVX2),
+        ("GenuineIntel", "avx2 avx512f", AVX2),  # Skylake, Ice Lake
+        ("GenuineIntel", "avx2 avx512f avx512_bf16", replace(AVX2, **BF16_BY_AVX)),  # Cooper Lake
+        ("GenuineIntel", "avx2 avx512f avx512_bf16 amx_bf16", replace(AVX2, **BF16_BY_AMX)),  # Sapphire Rapids
         ("", "", PLAIN),  # a Mac, Windows
         ("", "asimd bf16", PLAIN),  # ARM
-        ("HygonGenuine", "avx2", PLAIN),
+        ("HygonGenuine", "avx2", AVX2),
     ],
 )
 def test_the_rule_is_a_function_of_vendor_and_instruction_sets(vendor, flags, expected):
@@ -75,9 +77,10 @@ def test_the_rule_is_a_function_of_vendor_and_instruction_sets(vendor, flags, ex
         assert rule(Processor(name, vendor, frozenset(flags.split()))) == expected
 
 
-def test_without_onednn_everything_is_left_to_pytorch():
-    flags = frozenset(["avx512f", "avx512_bf16", "amx_bf16"])
-    assert rule(Processor("", "AuthenticAMD", flags), onednn=False) == PLAIN
+def test_without_onednn_and_numba_everything_is_left_to_pytorch():
+    amd = Processor("", "AuthenticAMD", frozenset(["avx2", "avx512f", "avx512_bf16", "amx_bf16"]))
+    assert rule(amd, onednn=False, numba=False) == PLAIN
+    assert rule(amd, onednn=False) == AVX2
 
 
 def test_the_processor_is_read_from_the_system(monkeypatch):
@@ -117,6 +120,12 @@ rule(this_processor())
 
 
 # the object
+
+
+def test_a_backend_from_before_compiled_decoding_is_one_without_it():
+    content = OTHER.to_dict()
+    del content["compiled_decoding"]
+    assert Backend.from_dict(content) == OTHER
 
 
 def test_a_backend_survives_json_pickling_and_copying():

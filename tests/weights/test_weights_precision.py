@@ -90,7 +90,7 @@ def test_without_a_word_the_weights_are_as_stored_and_learn(folder, pretrained, 
 
 @pytest.mark.parametrize("door", DOORS)
 def test_auto_says_what_it_took_and_why(folder, door, monkeypatch):
-    monkeypatch.setattr(quantization, "_LARGE", 100)
+    monkeypatch.setattr(quantization, "LARGE", 100)
     for faster, precision in ((True, "bf16"), (False, "fp32")):
         monkeypatch.setattr(quantization, "default_backend", lambda faster=faster: Backend(bf16_decoding=faster))
         choice = DOORS[door](folder, precision="auto").precision
@@ -254,7 +254,7 @@ def test_an_adapter_on_the_command_line(home, capsys, command, precision):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_takes_the_same_words_and_says_what_auto_took(home, capsys, monkeypatch, command):
-    monkeypatch.setattr(quantization, "_LARGE", 100)
+    monkeypatch.setattr(quantization, "LARGE", 100)
     monkeypatch.setattr(quantization, "default_backend", lambda: Backend(bf16_decoding=True))
     for precision in INFERENCE_PRECISIONS:
         assert main([command, "--load", "base.pth", *COMMANDS[command].split(), "--precision", precision]) == 0
