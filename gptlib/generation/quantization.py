@@ -104,7 +104,7 @@ def _convert(model: GPTModel, dtype: torch.dtype, kind: Callable[[Tensor, Tensor
     """Give the modules, in place, parameters of this type, and linear layers another kind, adapters merged.
 
     No tensor is changed, and each may be forgotten as soon as its layer is done. If head and token embedding are one
-    table, they are one in 8 bits, too.
+    table, they are one in the copy, too, unless the head is in blocks.
     """
     tied = model.config.weight_tying
     for path in _layers(model):
@@ -118,6 +118,9 @@ def _convert(model: GPTModel, dtype: torch.dtype, kind: Callable[[Tensor, Tensor
             layer = QuantizedEmbedding(model.output_head)
         elif kind is not None and isinstance(layer, Linear):
             layer = kind(layer.weight, layer.bias)
+        elif tied and path == "token_embedding" and kind is not None and model.output_head.packed is None:
+            layer.weight = nn.Parameter(model.output_head.weight, requires_grad=False)
+            continue
         for name, parameter in layer.named_parameters(recurse=False):
             shared = parameter.dtype == dtype == torch.float32  # what has 16 bits may be trained on
             tensor = parameter.detach().to(dtype, copy=not shared)
@@ -184,9 +187,11 @@ class QuantizedLinear(_ForInference):
     def __init__(self, weight: Tensor, bias: Tensor | None):
         super().__init__()
         self.out_features, self.in_features = weight.shape
-        parts = [_in_8_bits(rows) for rows in weight.detach().split(max(_AT_ONCE // self.in_features, 1))]
-        self.weight = torch.cat([whole for whole, _ in parts])  # (N, K) int8
-        self.scale = torch.cat([scale for _, scale in parts])  # (N,) bf16
+        self.weight = torch.empty(weight.shape, dtype=torch.int8)  # (N, K)
+        self.scale = torch.empty(len(weight), dtype=torch.bfloat16)  # (N,)
+        parts = (tensor.split(max(_AT_ONCE // self.in_features, 1)) for tensor in (weight, self.weight, self.scale))
+        for rows, whole, scale in zip(*parts, strict=True):
+            _to_8_bits(rows.detach(), whole, scale)
         self.bias = _in_bf16(bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -200,12 +205,12 @@ class QuantizedLinear(_ForInference):
         return out if self.bias is None else out + self.bias
 
 
-def _in_8_bits(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows (n, K) as whole numbers from -127 to 127 (Dettmers et al. 2022, section 2.1, absmax), and scales (n,)."""
+def _to_8_bits(rows: Tensor, whole: Tensor, scale: Tensor) -> None:
+    """Write rows (n, K) as whole (n, K) from -127 to 127 and scale (n,) (Dettmers et al. 2022, section 2.1, absmax)."""
     rows = rows.float()
-    scale = (rows.abs().amax(dim=1, keepdim=True) / 127).clamp(min=torch.finfo(torch.bfloat16).tiny)
-    scale = scale.to(torch.bfloat16)  # rounded first, so that the whole numbers fit the scale that is used
-    return (rows / scale.float()).round_().clamp_(-127, 127).to(torch.int8).contiguous(), scale[:, 0]
+    scale.copy_((rows.abs().amax(dim=1) / 127).clamp(min=torch.finfo(torch.bfloat16).tiny))
+    # The scale is rounded first, so that the whole numbers fit the one that is used.
+    whole.copy_((rows / scale.float()[:, None]).round_().clamp_(-127, 127))
 
 
 class QuantizedEmbedding(_ForInference):

@@ -74,6 +74,20 @@ def test_rows_of_zeros_stay_zeros():
         assert (layer(torch.randn(3, 32)) == 0).all()
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("compiled", [True, False])
+def test_in_bf16_they_are_one_table_if_the_head_keeps_its_rows(make_model, monkeypatch, compiled):
+    monkeypatch.setattr(Backend, "compiles", lambda self, count: compiled)
+    exact = make_model(weight_tying=True)
+    smaller, _ = with_precision(exact, "bf16")
+    embedding, head = smaller.token_embedding.weight, smaller.output_head.weight
+    in_blocks = head.layout == torch._mkldnn
+    assert in_blocks == (quantization.can_pack() and not compiled)
+    assert in_blocks or embedding.data_ptr() == head.data_ptr()
+    assert torch.equal(embedding, exact.token_embedding.weight.to(torch.bfloat16))
+    assert generate(smaller, IDS, 4, temperature=0).shape == (2, 13)
+
+
 def test_a_tied_head_and_its_embedding_are_one_table(make_model):
     smaller, _ = with_precision(make_model(weight_tying=True), "int8")
     assert smaller.token_embedding.weight is smaller.output_head.weight
